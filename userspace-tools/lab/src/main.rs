@@ -2,4 +2,10 @@
 
 //! Builds the lab and runs demo, tests and benches in it.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    lab::cli::main(&lab::cli::Cli::parse())
+}

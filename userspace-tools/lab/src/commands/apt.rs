@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! `lab apt`.
+
+use std::process::ExitCode;
+
+use anyhow::{bail, Result};
+
+use crate::util::Layout;
+
+/// Arguments of `lab apt`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// What failed.
+pub fn run(_args: &Args, _layout: &Layout) -> Result<ExitCode> {
+    bail!("lab apt is not written yet")
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! One file a subcommand: its arguments and what it does.
+
+pub mod apt;
+pub mod bench;
+pub mod build;
+pub mod clean;
+pub mod demo;
+pub mod run;
+pub mod setup;
+pub mod shell;
+pub mod test;
+pub mod wire;

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the set-up found and made, for all who use it.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::util::Layout;
+
+/// The versions of one complete set-up; kept in `build/facts.json`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Facts {
+    /// The guest's kernel, as `uname -r` gives it.
+    pub kernel_release: String,
+    /// Version of the kernel's packages.
+    pub kernel_package: String,
+    /// Version of QEMU's package.
+    pub qemu_package: String,
+    /// The mirror that the packages came from.
+    pub mirror: String,
+}
+
+impl Facts {
+    /// Reads what the last set-up left.
+    ///
+    /// # Errors
+    ///
+    /// There was no complete set-up yet.
+    pub fn load(layout: &Layout) -> Result<Self> {
+        let path = Self::path(layout);
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("{}: run `lab setup` first", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Where the facts are kept.
+    pub fn path(layout: &Layout) -> PathBuf {
+        layout.build().join("facts.json")
+    }
+
+    /// The guest's kernel image.
+    pub fn vmlinuz(&self, layout: &Layout) -> PathBuf {
+        self.modules(layout).join("vmlinuz")
+    }
+
+    /// The folder of the guest kernel's own modules.
+    pub fn modules(&self, layout: &Layout) -> PathBuf {
+        layout
+            .root()
+            .join("usr/lib/modules")
+            .join(&self.kernel_release)
+    }
+
+    /// The prepared kernel tree that modules are built against.
+    pub fn kernel_tree(&self, layout: &Layout) -> PathBuf {
+        layout
+            .kernel()
+            .join(format!("linux-{}", self.kernel_release))
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Where everything lies.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{bail, Result};
+
+/// The paths of one checkout. Everything that the lab makes is below [`Layout::build`].
+#[derive(Clone, Debug)]
+pub struct Layout {
+    top: PathBuf,
+}
+
+impl Layout {
+    /// Finds the checkout that this program was built from, else the one of the current directory.
+    ///
+    /// # Errors
+    ///
+    /// Neither the program nor the current directory is below a checkout.
+    pub fn find() -> Result<Self> {
+        let starts = [env::current_exe(), env::current_dir()];
+        for start in starts.into_iter().flatten() {
+            if let Some(top) = start.ancestors().find(|path| is_checkout(path)) {
+                return Ok(Self::at(top));
+            }
+        }
+        bail!("not in a checkout of AccelTCP for Linux: no userspace-tools/lab/Cargo.toml above");
+    }
+
+    /// The layout of the checkout at `top`.
+    pub fn at(top: &Path) -> Self {
+        Self {
+            top: top.to_path_buf(),
+        }
+    }
+
+    /// The checkout.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// Everything that is made; removed by `lab clean`.
+    pub fn build(&self) -> PathBuf {
+        self.top.join("build")
+    }
+
+    /// Cargo's output.
+    pub fn target(&self) -> PathBuf {
+        self.top.join("target")
+    }
+
+    /// Build root and root file system of the guest.
+    pub fn root(&self) -> PathBuf {
+        self.build().join("root")
+    }
+
+    /// Kernel trees and the modules built from them.
+    pub fn kernel(&self) -> PathBuf {
+        self.build().join("kernel")
+    }
+
+    /// The upstream driver's module, judge of the card.
+    pub fn nfp_module(&self) -> PathBuf {
+        self.kernel().join("nfp/nfp.ko")
+    }
+
+    /// Output folder of this project's module.
+    pub fn module_dir(&self) -> PathBuf {
+        self.build().join("module")
+    }
+
+    /// This project's module.
+    pub fn module(&self) -> PathBuf {
+        self.module_dir().join("acceltcp.ko")
+    }
+
+    /// Programs: lab, agilio-model, lab-agent.
+    pub fn bin(&self) -> PathBuf {
+        self.build().join("bin")
+    }
+
+    /// Shared objects: liblab_count.so.
+    pub fn lib(&self) -> PathBuf {
+        self.build().join("lib")
+    }
+
+    /// Output of the long steps and of the tests.
+    pub fn log(&self) -> PathBuf {
+        self.build().join("log")
+    }
+
+    /// Results of demo and bench.
+    pub fn report(&self) -> PathBuf {
+        self.build().join("report")
+    }
+
+    /// One folder a session: sockets and logs.
+    pub fn run(&self) -> PathBuf {
+        self.build().join("run")
+    }
+
+    /// What saves work and may be deleted at any time.
+    pub fn cache(&self) -> PathBuf {
+        self.build().join("cache")
+    }
+
+    /// Marks of the completed set-up steps.
+    pub fn stamps(&self) -> PathBuf {
+        self.build().join("stamps")
+    }
+
+    /// The lock that excludes a second set-up or build.
+    pub fn lock_file(&self) -> PathBuf {
+        self.build().join("lock")
+    }
+}
+
+fn is_checkout(path: &Path) -> bool {
+    path.join("userspace-tools/lab/Cargo.toml").is_file() && path.join("rust/abi").is_dir()
+}
