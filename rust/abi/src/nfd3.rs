@@ -3,7 +3,7 @@
 //! Descriptors of the NFD3 datapath (`nfd3/nfd3.h`, `nfp_net.h` of Linux 7.3).
 
 use zerocopy::little_endian::{U16, U32};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The largest DMA address that a descriptor holds, plus one.
 pub const DMA_LIMIT: u64 = 1 << 40;
@@ -230,6 +230,7 @@ const _: () = {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use zerocopy::{FromBytes as _, IntoBytes as _};
 
     #[test]
     fn tx_golden_bytes() {

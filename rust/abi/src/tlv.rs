@@ -6,7 +6,7 @@
 //! type that it does not know, unless [`REQUIRED`] is set: then it must not drive the device.
 
 use zerocopy::little_endian::U32;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The driver must know this TLV.
 pub const REQUIRED: u32 = 1 << 31;
@@ -127,6 +127,7 @@ const _: () = assert!(core::mem::size_of::<AccelTcp>() == AccelTcp::SIZE);
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use zerocopy::IntoBytes as _;
 
     proptest! {
         #[test]
