@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The plugin: QEMU's plugin API, version 7, as far as it is needed.
+//!
+//! The functions of QEMU are looked up when the plugin is installed instead of being linked, so
+//! that the crate also links into programs that QEMU does not load.
+
+use std::{
+    ffi::{c_char, c_int, c_uint, c_void, CStr},
+    fs::OpenOptions,
+    os::fd::AsRawFd,
+    ptr,
+    sync::OnceLock,
+};
+
+use crate::counts::{Line, FILE_SIZE, MAX_VCPUS};
+
+/// Version of the plugin API; QEMU refuses a plugin of a version that it does not support.
+#[no_mangle]
+pub static qemu_plugin_version: c_int = 7;
+
+/// The callback touches no guest register (`QEMU_PLUGIN_CB_NO_REGS`).
+const CB_NO_REGS: c_int = 0;
+
+type TbCallback = extern "C" fn(tb: *mut c_void, data: *mut c_void);
+type ExecCallback = extern "C" fn(vcpu: c_uint, data: *mut c_void);
+type RegisterTbTrans = unsafe extern "C" fn(id: u64, callback: TbCallback, data: *mut c_void);
+type RegisterTbExec =
+    unsafe extern "C" fn(tb: *mut c_void, callback: ExecCallback, flags: c_int, data: *mut c_void);
+type TbInsns = unsafe extern "C" fn(tb: *const c_void) -> usize;
+type TbVaddr = unsafe extern "C" fn(tb: *const c_void) -> u64;
+
+/// What the callbacks need.
+struct Plugin {
+    lines: &'static [Line; MAX_VCPUS],
+    tb_insns: TbInsns,
+    tb_vaddr: TbVaddr,
+    register_tb_exec: RegisterTbExec,
+}
+
+static PLUGIN: OnceLock<Plugin> = OnceLock::new();
+
+/// Called by QEMU once, before the guest starts. Returns 0, or -1 after a message on stderr.
+///
+/// # Safety
+///
+/// `argv` holds `argc` pointers to NUL-terminated strings, as QEMU's plugin API promises.
+#[no_mangle]
+pub unsafe extern "C" fn qemu_plugin_install(
+    id: u64,
+    _info: *const c_void,
+    argc: c_int,
+    argv: *const *const c_char,
+) -> c_int {
+    let args = (0..usize::try_from(argc).unwrap_or(0)).map(|index| {
+        // SAFETY: The caller promises `argc` valid strings that outlive this call.
+        unsafe { CStr::from_ptr(*argv.add(index)) }.to_string_lossy()
+    });
+    let mut path = None;
+    for arg in args {
+        match arg.strip_prefix("file=") {
+            Some(file) => path = Some(file.to_string()),
+            None => return fail(&format!("unknown argument {arg}")),
+        }
+    }
+    let Some(path) = path else {
+        return fail("file=PATH is missing");
+    };
+    match install(id, &path) {
+        Ok(()) => 0,
+        Err(reason) => fail(&reason),
+    }
+}
+
+fn fail(reason: &str) -> c_int {
+    eprintln!("lab-count: {reason}");
+    -1
+}
+
+fn install(id: u64, path: &str) -> Result<(), String> {
+    let lines = map(path)?;
+    // SAFETY: The types are those of QEMU's `qemu-plugin.h` for API version 7, which QEMU has
+    // checked against `qemu_plugin_version` before this call.
+    let (plugin, register_tb_trans) = unsafe {
+        let plugin = Plugin {
+            lines,
+            tb_insns: symbol::<TbInsns>(c"qemu_plugin_tb_n_insns")?,
+            tb_vaddr: symbol::<TbVaddr>(c"qemu_plugin_tb_vaddr")?,
+            register_tb_exec: symbol::<RegisterTbExec>(c"qemu_plugin_register_vcpu_tb_exec_cb")?,
+        };
+        let trans = symbol::<RegisterTbTrans>(c"qemu_plugin_register_vcpu_tb_trans_cb")?;
+        (plugin, trans)
+    };
+    if PLUGIN.set(plugin).is_err() {
+        return Err("loaded twice".into());
+    }
+    // SAFETY: `id` is QEMU's own and the callback lives as long as the library, which QEMU keeps.
+    unsafe { register_tb_trans(id, translated, ptr::null_mut()) };
+    Ok(())
+}
+
+/// Maps the counter file for good.
+fn map(path: &str) -> Result<&'static [Line; MAX_VCPUS], String> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|error| format!("{path}: {error}"))?;
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    if size < FILE_SIZE as u64 {
+        return Err(format!("{path}: {size} bytes, not {FILE_SIZE}"));
+    }
+    // SAFETY: A new mapping at an address of the kernel's choice touches no other memory.
+    let address = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            FILE_SIZE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(format!("{path}: {}", std::io::Error::last_os_error()));
+    }
+    // SAFETY: The mapping is page-aligned, as long as the array and never unmapped. Any bytes are
+    // valid atomics, and everything else that writes the file would only spoil the counts.
+    Ok(unsafe { &*address.cast::<[Line; MAX_VCPUS]>() })
+}
+
+/// Finds a function of QEMU, which has loaded this library.
+///
+/// # Safety
+///
+/// `T` must be the function's pointer type.
+unsafe fn symbol<T>(name: &CStr) -> Result<T, String> {
+    const { assert!(size_of::<T>() == size_of::<*mut c_void>()) };
+    // SAFETY: `name` is a NUL-terminated string.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    if address.is_null() {
+        return Err(format!("QEMU has no {}", name.to_string_lossy()));
+    }
+    // SAFETY: The caller promises the type, and the sizes are equal as asserted above.
+    Ok(unsafe { std::mem::transmute_copy(&address) })
+}
+
+/// A block was translated: have its executions counted.
+extern "C" fn translated(tb: *mut c_void, _data: *mut c_void) {
+    let Some(plugin) = PLUGIN.get() else { return };
+    // SAFETY: `tb` is the block that QEMU is translating; it is valid during this callback. The
+    // data given is a number and never followed as a pointer.
+    unsafe {
+        let kernel = (plugin.tb_vaddr)(tb) >> 63 != 0;
+        let data = ((plugin.tb_insns)(tb) << 1) | usize::from(kernel);
+        (plugin.register_tb_exec)(tb, executed, CB_NO_REGS, ptr::without_provenance_mut(data));
+    }
+}
+
+/// A block is entered.
+extern "C" fn executed(vcpu: c_uint, data: *mut c_void) {
+    let Some(plugin) = PLUGIN.get() else { return };
+    let data = data.addr();
+    if let Some(line) = plugin.lines.get(vcpu as usize) {
+        line.add((data >> 1) as u64, data & 1 != 0);
+    }
+}
