@@ -4,19 +4,40 @@
 
 use std::process::ExitCode;
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 
-use crate::util::Layout;
+use crate::{
+    setup::{self, Options},
+    util::Layout,
+};
 
 /// Arguments of `lab setup`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Debian mirror to use instead of the machine's own
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Look for a newer kernel and QEMU
+    #[arg(long)]
+    pub update: bool,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 ///
-/// What failed.
-pub fn run(_args: &Args, _layout: &Layout) -> Result<ExitCode> {
-    bail!("lab setup is not written yet")
+/// A step failed.
+pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
+    let facts = setup::ensure(
+        layout,
+        &Options {
+            mirror: args.mirror.clone(),
+            update: args.update,
+        },
+    )?;
+    println!(
+        "lab: ready: kernel {}, QEMU {}, from {}",
+        facts.kernel_release, facts.qemu_package, facts.mirror
+    );
+    Ok(ExitCode::SUCCESS)
 }

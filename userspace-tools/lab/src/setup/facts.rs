@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::util::Layout;
+use crate::util::{write_whole, Layout};
 
 /// The versions of one complete set-up; kept in `build/facts.json`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -35,6 +35,11 @@ impl Facts {
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
     }
 
+    /// Writes the facts.
+    pub(super) fn store(&self, layout: &Layout) -> Result<()> {
+        write_whole(&Self::path(layout), &serde_json::to_string_pretty(self)?)
+    }
+
     /// Where the facts are kept.
     pub fn path(layout: &Layout) -> PathBuf {
         layout.build().join("facts.json")
@@ -51,6 +56,11 @@ impl Facts {
             .root()
             .join("usr/lib/modules")
             .join(&self.kernel_release)
+    }
+
+    /// The same tree as seen inside the build root.
+    pub fn kernel_tree_inside(&self) -> String {
+        format!("/build/kernel/linux-{}", self.kernel_release)
     }
 
     /// The prepared kernel tree that modules are built against.

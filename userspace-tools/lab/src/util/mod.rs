@@ -2,6 +2,18 @@
 
 //! Paths, processes, progress and locks.
 
+mod chroot;
 mod layout;
+mod lock;
+pub mod mounts;
+pub mod process;
+mod stamp;
+mod step;
 
+pub use chroot::Chroot;
 pub use layout::Layout;
+pub use lock::Lock;
+pub(crate) use stamp::write_whole;
+pub use stamp::{Fingerprint, Stamp};
+pub(crate) use step::tail;
+pub use step::Step;
