@@ -16,15 +16,22 @@
 //! * [`mbox`]: mailbox commands.
 //! * [`nfd3`]: descriptors of the NFD3 datapath.
 //! * [`meta`]: the metadata in front of a frame.
+//! * [`cmd`]: commands to the AccelTCP firmware.
+//! * [`setup`]: rules for connection setup, and what the NIC tells of a handshake.
+//! * [`counter`]: what the AccelTCP firmware counts.
 
-#![no_std]
+// The kernel's build says so on the command line.
+#![cfg_attr(not(MODULE), no_std)]
 // The derives of zerocopy make identifiers with a letter of their own.
 #![allow(non_ascii_idents)]
 
+pub mod cmd;
+pub mod counter;
 pub mod mbox;
 pub mod meta;
 pub mod nfd3;
 pub mod pci;
 pub mod qc;
 pub mod regs;
+pub mod setup;
 pub mod tlv;

@@ -20,7 +20,8 @@ pub const CMD_MULTICAST_DEL: u32 = 9;
 /// Place of the last two bytes of a multicast address.
 pub const MCAST_LO: usize = 0xe;
 
-/// First command that belongs to AccelTCP; upstream never sends one.
+/// First command that belongs to AccelTCP; upstream never sends one. It carries a message of [`super::cmd`]
+/// at [`VAL`], and the reply comes back in the same place.
 pub const CMD_ACCELTCP_BASE: u32 = 0x8000;
 
 /// Errno in [`RET`] for a command that the device does not know (`EOPNOTSUPP`).
