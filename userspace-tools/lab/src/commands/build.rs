@@ -4,19 +4,35 @@
 
 use std::process::ExitCode;
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 
-use crate::util::Layout;
+use crate::{build, util::Layout};
 
 /// Arguments of `lab build`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Build only firmware and tools, which needs no set-up
+    #[arg(long)]
+    pub tools: bool,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 ///
-/// What failed.
-pub fn run(_args: &Args, _layout: &Layout) -> Result<ExitCode> {
-    bail!("lab build is not written yet")
+/// A step failed.
+pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
+    if args.tools {
+        build::tools(layout)?;
+        println!("lab: programs in {}", layout.bin().display());
+    } else {
+        let facts = build::ensure(layout)?;
+        println!(
+            "lab: {} for kernel {}, programs in {}",
+            layout.module().display(),
+            facts.kernel_release,
+            layout.bin().display()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -51,7 +51,7 @@ pub(super) fn make_base(layout: &Layout, wanted: Option<&str>) -> Result<String>
     };
     // Nobody may be running on the root that is replaced now.
     let _unused = Lock::unused(layout)?;
-    for name in ["root", "tools", "kernel", "tree", "nfp"] {
+    for name in ["root", "lists", "tools", "kernel", "tree", "nfp"] {
         Stamp::new(layout, name).clear()?;
     }
     let step = Step::start(
@@ -144,11 +144,9 @@ pub(super) fn install_tools(layout: &Layout) -> Result<()> {
 /// Fetches the package lists when they are old, or when `always` is set.
 pub(super) fn refresh_lists(layout: &Layout, step: &Step, always: bool) -> Result<()> {
     let fetched = layout.stamps().join("lists");
-    // Making the root fetched them too.
-    let fresh = [&fetched, &layout.stamps().join("root")]
-        .iter()
-        .filter_map(|path| fs::metadata(path).and_then(|data| data.modified()).ok())
-        .any(|time| SystemTime::now().duration_since(time).unwrap_or_default() < LISTS_FRESH);
+    let fresh = fs::metadata(&fetched)
+        .and_then(|data| data.modified())
+        .is_ok_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < LISTS_FRESH);
     if always || !fresh {
         step.run(apt(layout).arg("update"))?;
         fs::write(&fetched, "")?;

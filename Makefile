@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+#
+# Thin wrappers over the lab's program. kbuild reads Kbuild, not this file.
+
+LAB       := build/bin/lab
+BOOTSTRAP := userspace-tools/lab/bootstrap
+CARGO     := $(shell $(BOOTSTRAP) --which cargo 2>/dev/null || echo cargo)
+
+# A user's own prepared kernel tree; empty means the lab's.
+KDIR ?=
+MODULE_OUT := $(CURDIR)/build/module$(if $(KDIR),-kdir)
+KBUILD_RUN = +$(MAKE) -C $(or $(KDIR),/lib/modules/$(shell uname -r)/build) M=$(CURDIR) MO=$(MODULE_OUT)
+
+.PHONY: all build modules modules_install demo test bench shell setup check fmt clippy doc clean help $(LAB)
+
+all: build
+
+help:
+	@echo 'AccelTCP for Linux'
+	@echo
+	@echo '  make                   build the module, the card and the tools (the lab is set up first)'
+	@echo '  make demo              serve Redis in a virtual machine through the modelled card'
+	@echo '  make test              run all tests; T="NAME..." runs some (globs are fine), V=1 shows the guest console'
+	@echo '  make bench             compare drivers and offloads'
+	@echo '  make shell             a shell in the guest; "$(LAB) wire CMD" runs a command on the wire side'
+	@echo '  make check             formatting, clippy and rustdoc, all warnings are errors'
+	@echo '  make setup             only set the lab up: build root, kernel tree, upstream driver'
+	@echo '  make modules           build the module only; KDIR=TREE builds against your own prepared tree'
+	@echo '  make modules_install   install that module for the tree KDIR (default: the running kernel)'
+	@echo '  make clean             remove build/ and target/'
+	@echo
+	@echo 'ARGS="..." is passed on to demo, bench and shell. "$(LAB) --help" lists what else the lab can do.'
+
+# The lab's program builds everything else; cargo knows whether it is up to date itself.
+$(LAB):
+	@$(BOOTSTRAP)
+
+build setup: $(LAB)
+	@$(LAB) $@
+
+demo bench shell: $(LAB)
+	@$(LAB) $@ $(ARGS)
+
+test: $(LAB)
+	@$(LAB) test $(if $(V),--verbose) $(if $(KERNEL),--kernel $(KERNEL)) $(T)
+
+ifeq ($(KDIR),)
+modules: $(LAB)
+	@$(LAB) build
+else
+modules:
+	@mkdir -p $(MODULE_OUT)
+	$(KBUILD_RUN) modules
+endif
+
+modules_install:
+	$(KBUILD_RUN) modules_install
+
+check: fmt clippy doc
+
+fmt:
+	@$(BOOTSTRAP) --for-check
+	$(CARGO) fmt --all --check
+
+clippy:
+	@$(BOOTSTRAP) --for-check
+	$(CARGO) clippy --workspace --all-targets --locked --target-dir target -- -D warnings
+
+doc:
+	@$(BOOTSTRAP) --for-check
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --target-dir target
+
+# The program looks for mounts and running sessions; without it only mounts can be there.
+clean:
+	@if [ -x $(LAB) ]; then $(LAB) clean; \
+	elif grep -qF ' $(CURDIR)/build/' /proc/self/mountinfo; then \
+		echo 'something is mounted below build/: nothing was removed' >&2; exit 1; \
+	else rm -rf --one-file-system build target; fi
