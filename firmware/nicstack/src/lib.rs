@@ -8,6 +8,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod hash;
+pub mod wire;
+
 /// Time since the card started, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(pub u64);
