@@ -2,4 +2,9 @@
 
 //! A model of an Agilio SR-IOV VF, served to QEMU over vfio-user.
 
-fn main() {}
+use agilio_model::cli::Cli;
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    agilio_model::run::run(&Cli::parse())
+}

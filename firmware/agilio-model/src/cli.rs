@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The command line.
+
+use crate::wire::{FaultSpec, WireSpec};
+use acceltcp_abi::regs;
+use clap::Parser;
+use std::path::PathBuf;
+
+/// A model of an Agilio SR-IOV VF, served to QEMU over vfio-user.
+///
+/// Prints "ready" when a VMM can connect, serves one VMM and ends with it.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "agilio-model", version)]
+pub struct Cli {
+    /// vfio-user socket to listen at; must not exist
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Where the wire goes: tap:NAME, or unix:PATH to another card
+    #[arg(long, value_name = "SPEC")]
+    pub wire: WireSpec,
+    /// Capture of the wire, as pcapng
+    #[arg(long, value_name = "FILE")]
+    pub wire_pcap: Option<PathBuf>,
+    /// Capture of what host and card exchange, as pcapng
+    #[arg(long, value_name = "FILE")]
+    pub host_pcap: Option<PathBuf>,
+    /// Control socket to listen at
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+    /// Faults on the wire: seed=N,loss=P,dup=P,reorder=P,delay=MS,jitter=MS,corrupt=P,dir=in|out|both
+    #[arg(long, value_name = "SPEC", default_value = "")]
+    pub faults: FaultSpec,
+    /// MAC address
+    #[arg(long, value_name = "MAC", default_value = "00:15:4d:00:00:01", value_parser = parse_mac)]
+    pub mac: [u8; 6],
+    /// Ring pairs
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=regs::MAX_RINGS as i64))]
+    pub rings: u16,
+    /// Threads that serve the host's rings
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// Be a plain Agilio: announce no AccelTCP
+    #[arg(long)]
+    pub plain: bool,
+}
+
+fn parse_mac(text: &str) -> Result<[u8; 6], String> {
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        *byte = parts
+            .next()
+            .filter(|part| part.len() == 2 && !part.starts_with('+'))
+            .and_then(|part| u8::from_str_radix(part, 16).ok())
+            .ok_or("a MAC address is six bytes like 00:15:4d:00:00:01")?;
+    }
+    if parts.next().is_some() {
+        return Err("a MAC address has six bytes".to_owned());
+    }
+    if mac[0] & 1 != 0 || mac == [0; 6] {
+        return Err("a card's MAC address is neither multicast nor zero".to_owned());
+    }
+    Ok(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        let fixed = ["agilio-model", "--socket", "s", "--wire", "tap:w0"];
+        Cli::try_parse_from(fixed.iter().chain(args))
+    }
+
+    #[test]
+    fn defaults() {
+        let cli = parse(&[]).unwrap();
+        assert_eq!((cli.rings, cli.workers, cli.plain), (4, 2, false));
+        assert_eq!(cli.mac, [0, 0x15, 0x4d, 0, 0, 1]);
+        assert!(cli.faults.is_none());
+    }
+
+    #[test]
+    fn macs() {
+        assert_eq!(
+            parse(&["--mac", "02:15:4D:ab:cd:ef"]).unwrap().mac,
+            [2, 0x15, 0x4d, 0xab, 0xcd, 0xef]
+        );
+        for mac in [
+            "",
+            "02:15:4d:ab:cd",
+            "02:15:4d:ab:cd:ef:00",
+            "01:00:5e:00:00:01",
+            "00:00:00:00:00:00",
+            "02:15:4d:ab:cd:+f",
+            "2:15:4d:ab:cd:ef",
+        ] {
+            assert!(parse(&["--mac", mac]).is_err(), "{mac}");
+        }
+    }
+
+    #[test]
+    fn ranges() {
+        assert!(parse(&["--rings", "64"]).is_ok());
+        for args in [
+            ["--rings", "0"],
+            ["--rings", "65"],
+            ["--workers", "0"],
+            ["--faults", "loss=2"],
+            ["--wire", "udp:1"],
+        ] {
+            assert!(parse(&args).is_err(), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What packet work depends on, and packet work itself.
+
+use super::card::Card;
+use super::dma::Dma;
+use super::memory::GuestMemory;
+use super::rx::RxFrame;
+use super::settings::{Settings, ETH_HLEN, VLAN_HLEN};
+use super::tx::{Progress, TxFrame};
+use crate::counters::{Counter, DropReason};
+use acceltcp_abi::meta::RxMeta;
+use acceltcp_abi::nfd3::RX_EOP;
+use acceltcp_abi::regs::ctrl;
+
+/// How the card is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It works.
+    Running,
+    /// It does nothing for the time being.
+    Stalled,
+    /// Its firmware died.
+    Dead,
+}
+
+/// What makes a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The cable is in.
+    pub cable: bool,
+    /// Somebody is at its other end.
+    pub peer: bool,
+}
+
+impl Link {
+    /// Whether the link is up.
+    pub fn is_up(self) -> bool {
+        self.cable && self.peer
+    }
+}
+
+/// What packet work depends on.
+pub struct Datapath {
+    /// Memory that the host has mapped for the card.
+    pub memory: GuestMemory,
+    /// Whether the host lets the card use it.
+    pub may_dma: bool,
+    /// How the card is.
+    pub condition: Condition,
+    /// The link.
+    pub link: Link,
+    /// What the host asked for.
+    pub settings: Settings,
+    /// Multicast addresses to take.
+    pub multicast: Vec<[u8; 6]>,
+}
+
+impl Datapath {
+    /// Why no packet can be worked on now, if so.
+    fn obstacle(&self) -> Option<DropReason> {
+        if self.condition != Condition::Running {
+            Some(DropReason::CardDead)
+        } else if !self.may_dma || !self.settings.enabled() {
+            Some(DropReason::Disabled)
+        } else if !self.link.is_up() {
+            Some(DropReason::LinkDown)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a frame from the wire is for the host.
+    fn accepts(&self, frame: &[u8]) -> bool {
+        let settings = &self.settings;
+        let dest = &frame[..6];
+        settings.has(ctrl::PROMISC)
+            || match dest[0] & 1 {
+                0 => dest == settings.mac,
+                _ if *dest == [0xff; 6] => settings.has(ctrl::L2BC),
+                _ => {
+                    settings.has(ctrl::L2MC)
+                        && (!settings.filters_multicast()
+                            || self.multicast.iter().any(|address| dest == address))
+                }
+            }
+    }
+}
+
+/// Where the stack's frames go.
+struct Ports<'a> {
+    card: &'a Card,
+    datapath: &'a Datapath,
+}
+
+impl nicstack::Output for Ports<'_> {
+    fn to_host(&mut self, frame: &[u8]) {
+        if let Err(reason) = self.deliver(frame) {
+            self.card.counters.drop_frame(reason);
+            match reason {
+                DropReason::TooLong => self.card.stats.rx.error(),
+                _ => self.card.stats.rx.discard(),
+            }
+        }
+    }
+
+    fn to_wire(&mut self, frame: &[u8]) {
+        // The port counts what it could not send.
+        let _ = self.card.wire.send(frame, true);
+    }
+}
+
+impl Ports<'_> {
+    fn deliver(&self, frame: &[u8]) -> Result<(), DropReason> {
+        let Self { card, datapath } = self;
+        let settings = &datapath.settings;
+        if frame.len() > settings.mtu + ETH_HLEN + VLAN_HLEN {
+            return Err(DropReason::TooLong);
+        }
+        let index = 0;
+        let meta = RxMeta::default();
+        let mut meta_bytes = [0; RxMeta::MAX];
+        let meta_len = meta.emit(&mut meta_bytes);
+        let buffer = RxFrame {
+            meta: &meta_bytes[..meta_len],
+            bytes: frame,
+            flags: RX_EOP,
+        };
+        let ring = card.rx.get(index).ok_or(DropReason::Disabled)?;
+        ring.lock().deliver(
+            &buffer,
+            Dma::new(&datapath.memory, &card.counters),
+            card.queues.freelist(index),
+            &card.irqs,
+            &card.counters,
+        )?;
+        card.stats.rx.frame(index, frame);
+        card.counters
+            .add_frame(Counter::HostRxPackets, Counter::HostRxBytes, frame.len());
+        Ok(())
+    }
+
+    /// Takes a frame that the host sends on TX ring `ring`.
+    fn take_from_host(&mut self, ring: usize, frame: TxFrame<'_>) {
+        let card = self.card;
+        let bytes = frame.bytes;
+        card.stats.tx.frame(ring, bytes);
+        card.counters
+            .add_frame(Counter::HostTxPackets, Counter::HostTxBytes, bytes.len());
+        if bytes.len() > self.datapath.settings.mtu + ETH_HLEN + VLAN_HLEN {
+            card.counters.drop_frame(DropReason::TooLong);
+            card.stats.tx.error();
+            return;
+        }
+        card.nic.from_host(card.now(), bytes, self);
+    }
+}
+
+impl Card {
+    /// Works on a batch of descriptors of TX ring `ring`.
+    pub fn service_tx(&self, ring: usize) -> Progress {
+        let datapath = self.datapath.read();
+        match datapath.obstacle() {
+            // With the cable out the port drops what is sent, but the host gets its buffers back.
+            None | Some(DropReason::LinkDown) => {}
+            Some(_) => return Progress::Idle,
+        }
+        let mut ports = Ports {
+            card: self,
+            datapath: &datapath,
+        };
+        self.tx[ring].lock().service(
+            Dma::new(&datapath.memory, &self.counters),
+            self.queues.tx(ring),
+            &self.irqs,
+            &self.counters,
+            |frame| {
+                if datapath.link.is_up() {
+                    ports.take_from_host(ring, frame);
+                } else {
+                    self.counters.drop_frame(DropReason::LinkDown);
+                }
+            },
+        )
+    }
+
+    /// Takes a frame from the wire.
+    pub fn receive(&self, frame: &[u8]) {
+        let datapath = self.datapath.read();
+        let refusal = if frame.len() < ETH_HLEN {
+            Some(DropReason::TooShort)
+        } else if let Some(reason) = datapath.obstacle() {
+            Some(reason)
+        } else if !datapath.accepts(frame) {
+            Some(DropReason::Filtered)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            self.counters.drop_frame(reason);
+            return;
+        }
+        let mut ports = Ports {
+            card: self,
+            datapath: &datapath,
+        };
+        self.nic.from_wire(self.now(), frame, &mut ports);
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The card as a PCI device.
+//!
+//! One thread serves the VMM (registers, DMA map, interrupts set-up), one reads the wire, and workers serve the TX
+//! rings; all of them sleep when there is nothing to do. They share a [`card::Card`]:
+//!
+//! * `Registers` are locked by whoever handles a register access or a reconfiguration;
+//! * [`datapath::Datapath`] is what packet work depends on. Packet work holds it for reading, for one batch at a
+//!   time; what changes it (reconfiguration, DMA map, reset, link) holds it for writing, and therefore returns only
+//!   when nothing works on the old state any more;
+//! * every ring has a lock of its own, and so has every interrupt vector.
+//!
+//! Locks are taken in that order. TX ring *i* always belongs to the same worker and frames from the wire are taken
+//! by one thread, so a flow keeps its order as long as the host and the wire keep it.
+//!
+//! Nothing that the guest writes is trusted. Descriptors are copied once and the copy is checked; a bad one is
+//! counted and stops its ring until the host enables it again.
+
+pub mod card;
+pub mod config_space;
+pub mod control;
+pub mod datapath;
+pub mod dma;
+pub mod interrupts;
+pub mod mailbox;
+pub mod memory;
+pub mod queues;
+pub mod reconfig;
+pub mod registers;
+pub mod rx;
+pub mod server;
+pub mod settings;
+pub mod stats;
+pub mod tx;
+pub mod worker;

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Reconfiguration: what happens when the host rings the configuration queue.
+
+use super::card::Card;
+use super::datapath::{Condition, Datapath};
+use super::mailbox;
+use super::registers::Registers;
+use super::settings::{rx_rings, tx_rings, ConfigError, Settings};
+use crate::counters::Counter;
+use acceltcp_abi::regs::{self, update};
+use std::sync::atomic::Ordering;
+
+/// Updates that change what packet work depends on.
+const SETTINGS: u32 = update::GEN
+    | update::RING
+    | update::RSS
+    | update::MSIX
+    | update::RESET
+    | update::IRQMOD
+    | update::MACADDR;
+
+impl Card {
+    /// Carries out the update that the registers ask for.
+    ///
+    /// A refused one turns the datapath off: the host takes its rings back then.
+    pub(super) fn reconfigure(&self) {
+        let mut regs = self.regs.lock();
+        let mut datapath = self.datapath.write();
+        if datapath.condition != Condition::Running {
+            // The host sees the update stand.
+            self.update_waits.store(true, Ordering::Release);
+            return;
+        }
+        let asked = regs.get32(regs::UPDATE) & !update::ERR;
+        if asked == 0 {
+            regs.set32(regs::UPDATE, 0);
+            return;
+        }
+        let result = self.update(&mut regs, &mut datapath, asked);
+        let answer = match result {
+            Ok(()) => {
+                self.counters.add(Counter::Reconfigs, 1);
+                0
+            }
+            Err(_) => {
+                self.counters.add(Counter::ReconfigErrors, 1);
+                datapath.settings = Settings::off(&regs);
+                self.stop_rings();
+                asked | update::ERR
+            }
+        };
+        regs.set32(regs::UPDATE, answer);
+    }
+
+    /// Carries out an update that the host asked for while the card stalled.
+    pub(super) fn reconfigure_if_asked(&self) {
+        if self.update_waits.swap(false, Ordering::AcqRel) {
+            self.reconfigure();
+        }
+    }
+
+    fn update(
+        &self,
+        regs: &mut Registers,
+        datapath: &mut Datapath,
+        asked: u32,
+    ) -> Result<(), ConfigError> {
+        if asked & !(SETTINGS | update::MBOX) != 0 {
+            return Err(ConfigError::UnknownUpdate);
+        }
+        if asked & SETTINGS != 0 {
+            let limits = self.limits();
+            let settings = Settings::read(regs, limits)?;
+            if asked & (update::RING | update::RESET) != 0 {
+                let tx = tx_rings(regs, &settings, limits)?;
+                let rx = rx_rings(regs, &settings, limits)?;
+                for (index, config) in tx.into_iter().enumerate() {
+                    let mut ring = self.tx[index].lock();
+                    ring.configure(config, self.queues.tx(index));
+                }
+                for (index, config) in rx.into_iter().enumerate() {
+                    let mut ring = self.rx[index].lock();
+                    ring.configure(config, self.queues.freelist(index));
+                }
+            } else if !settings.enabled() {
+                self.stop_rings();
+            }
+            datapath.settings = settings;
+        }
+        if asked & update::MBOX != 0 {
+            mailbox::run(regs, &mut datapath.multicast);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The life of the process: puts the parts together, serves one VMM, takes them apart.
+
+use crate::cli::Cli;
+use crate::counters::Counters;
+use crate::device::card::Card;
+use crate::device::registers::Identity;
+use crate::device::server;
+use crate::device::worker::Workers;
+use crate::wire::{self, Options, WirePort};
+use anyhow::Context;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io::Write;
+use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+
+/// Runs a card until its VMM goes away or SIGTERM or SIGINT comes.
+///
+/// # Errors
+///
+/// When something that the command line names cannot be opened, or the VMM's stream breaks.
+pub fn run(cli: &Cli) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot take signals")?;
+    let counters = Arc::new(Counters::new());
+    let known_card = Arc::new(OnceLock::<Weak<Card>>::new());
+    let listener = known_card.clone();
+    let wire = wire::open(
+        &Options {
+            wire: cli.wire.clone(),
+            capture: cli.wire_pcap.clone(),
+            faults: cli.faults,
+        },
+        counters.clone(),
+        Box::new(move |up| {
+            if let Some(card) = listener.get().and_then(Weak::upgrade) {
+                card.set_peer(up);
+            }
+        }),
+    )
+    .context("cannot open the wire")?;
+    let identity = Identity {
+        mac: cli.mac,
+        rings: usize::from(cli.rings),
+        features: (!cli.plain).then_some(0),
+    };
+    let card = Arc::new(Card::new(
+        identity,
+        usize::from(cli.workers),
+        wire.clone(),
+        counters,
+    ));
+    known_card.get_or_init(|| Arc::downgrade(&card));
+    card.set_peer(wire.link_up());
+
+    let workers = Workers::start(&card).context("cannot start a thread")?;
+    let server = server::listen(&cli.socket, &card)
+        .with_context(|| format!("cannot listen at {}", cli.socket.display()))?;
+    println!("ready");
+    std::io::stdout().flush().context("cannot say ready")?;
+
+    let (ended, end) = mpsc::channel();
+    let served = ended.clone();
+    let served_card = card.clone();
+    // Left behind on a signal: it is blocked on its socket, and the process ends.
+    thread::spawn(move || served.send(server::serve(&server, served_card)));
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            let _ = ended.send(Ok(()));
+        }
+    });
+    let result = end.recv().context("the server is gone")?;
+
+    wire.stop();
+    workers.stop();
+    let _ = std::fs::remove_file(&cli.socket);
+    result.context("the VMM's stream broke")
+}
