@@ -11,7 +11,10 @@
 //! Frames begin with the Ethernet header and have no FCS. They may hold anything: nothing here panics.
 
 pub mod checksum;
+pub mod filter;
 pub mod frame;
+pub mod lso;
+pub mod rss;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -50,12 +50,9 @@ impl Build {
         Self { options, ..self }
     }
 
-    /// Bytes of TCP options.
-    pub(crate) fn tcp_options(self, tcp_options: usize) -> Self {
-        Self {
-            tcp_options,
-            ..self
-        }
+    /// The same with another transport.
+    pub(crate) fn with_proto(self, proto: u8) -> Self {
+        Self { proto, ..self }
     }
 
     /// An IPv6 extension header with `body` behind its first two bytes.
