@@ -1,6 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The control socket: one JSON object a line in, one a line out.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `{"cmd":"counters"}` | `{"ok":true,"counters":{NAME:NUMBER,...}}` |
+//! | `{"cmd":"faults","spec":"loss=0.1"}` | `{"ok":true}` |
+//! | `{"cmd":"link","up":false}` | `{"ok":true}` |
+//! | `{"cmd":"card","action":"stall"}` | `{"ok":true}` |
+//! | anything else | `{"ok":false,"error":"..."}` |
+
+mod request;
+mod server;
+
+pub use server::ControlServer;
 
 use crate::counters::Snapshot;
 use serde::Deserialize;
