@@ -8,12 +8,14 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod clock;
+pub mod cookie;
 pub mod hash;
+pub mod keys;
+pub mod timestamp;
 pub mod wire;
 
-/// Time since the card started, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant(pub u64);
+pub use clock::Instant;
 
 /// What the stack has the port do. Calls are made in the order in which the effects must appear.
 pub trait Output {
