@@ -4,11 +4,11 @@
 
 use crate::cli::Cli;
 use crate::counters::Counters;
-use crate::device::card::Card;
+use crate::device::card::{Card, Parts};
 use crate::device::registers::Identity;
 use crate::device::server;
 use crate::device::worker::Workers;
-use crate::wire::{self, Options, WirePort};
+use crate::wire::{self, Capture, Options};
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -46,12 +46,17 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         rings: usize::from(cli.rings),
         features: (!cli.plain).then_some(0),
     };
-    let card = Arc::new(Card::new(
+    let host_capture = match &cli.host_pcap {
+        Some(path) => Some(Capture::create(path, "host").context("cannot capture")?),
+        None => None,
+    };
+    let card = Arc::new(Card::new(Parts {
         identity,
-        usize::from(cli.workers),
-        wire.clone(),
+        workers: usize::from(cli.workers),
+        wire: wire.clone(),
+        host_capture,
         counters,
-    ));
+    }));
     known_card.get_or_init(|| Arc::downgrade(&card));
     card.set_peer(wire.link_up());
 
@@ -73,7 +78,6 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     });
     let result = end.recv().context("the server is gone")?;
 
-    wire.stop();
     workers.stop();
     let _ = std::fs::remove_file(&cli.socket);
     result.context("the VMM's stream broke")

@@ -14,7 +14,8 @@ use super::stats::Stats;
 use super::tx::TxRing;
 use super::worker::Waker;
 use crate::counters::{Counter, Counters};
-use crate::wire::WirePort;
+use crate::offload::filter::Filter;
+use crate::wire::{Capture, WirePort};
 use acceltcp_abi::pci::CTRL_BAR_SIZE;
 use acceltcp_abi::regs::{self, sts};
 use parking_lot::{Mutex, RwLock};
@@ -26,6 +27,20 @@ use std::time::Instant;
 const ICR: std::ops::Range<usize> = regs::icr(0)..regs::icr(256);
 /// Rate code of 25 Gbit/s.
 const RATE_25G: u16 = 4;
+
+/// What a card is made of.
+pub struct Parts {
+    /// What it shows to the host.
+    pub identity: Identity,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Its port.
+    pub wire: Arc<dyn WirePort>,
+    /// Capture of what it and the host exchange.
+    pub host_capture: Option<Capture>,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+}
 
 /// The card.
 pub struct Card {
@@ -43,19 +58,22 @@ pub struct Card {
     pub(super) update_waits: AtomicBool,
     pub(super) nic: nicstack::Nic,
     pub(super) wire: Arc<dyn WirePort>,
+    pub(super) host_capture: Option<Capture>,
     pub(super) counters: Arc<Counters>,
     pub(super) wakers: Vec<Waker>,
     started: Instant,
 }
 
 impl Card {
-    /// A card after power-on, with its cable in, for `workers` worker threads (at least 1).
-    pub fn new(
-        identity: Identity,
-        workers: usize,
-        wire: Arc<dyn WirePort>,
-        counters: Arc<Counters>,
-    ) -> Self {
+    /// A card after power-on, with its cable in.
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            identity,
+            workers,
+            wire,
+            host_capture,
+            counters,
+        } = parts;
         let regs = Registers::new(&identity);
         let rings = identity.rings;
         let vectors = identity.vectors();
@@ -68,7 +86,7 @@ impl Card {
                 peer: true,
             },
             settings: Settings::off(&regs),
-            multicast: Vec::new(),
+            filter: Filter::new(identity.mac),
         };
         Self {
             identity,
@@ -84,6 +102,7 @@ impl Card {
             update_waits: AtomicBool::new(false),
             nic: nicstack::Nic::new(),
             wire,
+            host_capture,
             counters,
             wakers: (0..workers.max(1)).map(|_| Waker::default()).collect(),
             started: Instant::now(),
@@ -234,14 +253,13 @@ impl Card {
     pub(super) fn reset_state(&self, regs: &mut Registers, datapath: &mut Datapath) {
         *regs = Registers::new(&self.identity);
         datapath.settings = Settings::off(regs);
-        datapath.multicast.clear();
+        datapath.filter = Filter::new(self.identity.mac);
         self.stop_rings();
         self.queues.reset();
         self.irqs.reset();
         self.stats.reset();
         self.update_waits.store(false, Ordering::Release);
-        self.status
-            .store(status(datapath.link.is_up()), Ordering::Release);
+        self.show_link(datapath);
     }
 
     /// Turns all rings off. The caller holds the datapath for writing.
@@ -269,11 +287,16 @@ impl Card {
         let mut datapath = self.datapath.write();
         let was_up = datapath.link.is_up();
         change(&mut datapath.link);
-        let up = datapath.link.is_up();
-        self.status.store(status(up), Ordering::Release);
-        if up != was_up {
+        self.show_link(&datapath);
+        if datapath.link.is_up() != was_up {
             self.irqs.raise(datapath.settings.lsc_vector, regs::ICR_LSC);
         }
+    }
+
+    /// Shows the true link state to the host.
+    pub(super) fn show_link(&self, datapath: &Datapath) {
+        let status = status(datapath.link.is_up());
+        self.status.store(status, Ordering::Release);
     }
 }
 

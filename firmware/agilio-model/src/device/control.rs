@@ -4,8 +4,83 @@
 
 use super::card::Card;
 use super::datapath::Condition;
-use crate::counters::FaultKind;
+use super::hostile::Hostile;
+use crate::control::{CardAction, CardControl};
+use crate::counters::{FaultKind, Snapshot};
+use crate::wire::{FaultSpec, Wire};
 use acceltcp_abi::regs;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// A card and its wire, as the control socket drives them.
+pub struct Controller {
+    card: Arc<Card>,
+    wire: Arc<Wire>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Seed of the last fault spec, for everything random.
+    seed: u64,
+    hostile: Option<Hostile>,
+}
+
+impl Controller {
+    /// A controller of `card`, whose port is `wire` with the faults `spec`.
+    pub fn new(card: Arc<Card>, wire: Arc<Wire>, spec: FaultSpec) -> Self {
+        Self {
+            card,
+            wire,
+            state: Mutex::new(State {
+                seed: spec.seed,
+                hostile: None,
+            }),
+        }
+    }
+}
+
+impl CardControl for Controller {
+    fn counters(&self) -> Snapshot {
+        self.card.counters.snapshot()
+    }
+
+    fn set_faults(&self, spec: &str) -> Result<(), String> {
+        let spec: FaultSpec = spec.parse().map_err(|error| format!("{error}"))?;
+        self.state.lock().seed = spec.seed;
+        self.wire
+            .set_faults(spec)
+            .map_err(|error| format!("cannot inject faults: {error}"))
+    }
+
+    fn set_link(&self, up: bool) {
+        self.card.set_cable(up);
+    }
+
+    fn card(&self, action: CardAction) -> Result<(), String> {
+        let mut state = self.state.lock();
+        if action == CardAction::Garbage {
+            if state.hostile.is_none() {
+                let hostile = Hostile::start(self.card.clone(), state.seed)
+                    .map_err(|error| format!("cannot start a thread: {error}"))?;
+                state.hostile = Some(hostile);
+            }
+            return Ok(());
+        }
+        // Whatever comes next ends the torment.
+        if let Some(hostile) = state.hostile.take() {
+            hostile.stop();
+        }
+        match action {
+            CardAction::Stall => self.card.stall(),
+            CardAction::Resume => self.card.resume(),
+            CardAction::Die => self.card.die(),
+            CardAction::Revive => self.card.revive(),
+            CardAction::Reset => self.card.reset_by_itself(),
+            CardAction::Garbage => {}
+        }
+        Ok(())
+    }
+}
 
 impl Card {
     /// Stops working; registers and doorbells are still taken.

@@ -6,11 +6,15 @@ use super::card::Card;
 use super::dma::Dma;
 use super::memory::GuestMemory;
 use super::rx::RxFrame;
-use super::settings::{Settings, ETH_HLEN, VLAN_HLEN};
+use super::settings::{Settings, ETH_HLEN};
 use super::tx::{Progress, TxFrame};
 use crate::counters::{Counter, DropReason};
+use crate::offload::checksum::{self, Wanted};
+use crate::offload::filter::Filter;
+use crate::offload::lso::{Lso, LsoParams};
+use crate::wire::FrameDirection;
 use acceltcp_abi::meta::RxMeta;
-use acceltcp_abi::nfd3::RX_EOP;
+use acceltcp_abi::nfd3::{RX_EOP, TX_LSO};
 use acceltcp_abi::regs::ctrl;
 
 /// How the card is.
@@ -52,8 +56,8 @@ pub struct Datapath {
     pub link: Link,
     /// What the host asked for.
     pub settings: Settings,
-    /// Multicast addresses to take.
-    pub multicast: Vec<[u8; 6]>,
+    /// Which frames from the wire are for the host.
+    pub filter: Filter,
 }
 
 impl Datapath {
@@ -68,22 +72,6 @@ impl Datapath {
         } else {
             None
         }
-    }
-
-    /// Whether a frame from the wire is for the host.
-    fn accepts(&self, frame: &[u8]) -> bool {
-        let settings = &self.settings;
-        let dest = &frame[..6];
-        settings.has(ctrl::PROMISC)
-            || match dest[0] & 1 {
-                0 => dest == settings.mac,
-                _ if *dest == [0xff; 6] => settings.has(ctrl::L2BC),
-                _ => {
-                    settings.has(ctrl::L2MC)
-                        && (!settings.filters_multicast()
-                            || self.multicast.iter().any(|address| dest == address))
-                }
-            }
     }
 }
 
@@ -105,8 +93,8 @@ impl nicstack::Output for Ports<'_> {
     }
 
     fn to_wire(&mut self, frame: &[u8]) {
-        // The port counts what it could not send.
-        let _ = self.card.wire.send(frame, true);
+        // The port counts what it could not send. The other end is to judge the checksums, whoever made them.
+        let _ = self.card.wire.send(frame, false);
     }
 }
 
@@ -114,17 +102,25 @@ impl Ports<'_> {
     fn deliver(&self, frame: &[u8]) -> Result<(), DropReason> {
         let Self { card, datapath } = self;
         let settings = &datapath.settings;
-        if frame.len() > settings.mtu + ETH_HLEN + VLAN_HLEN {
+        if frame.len() > settings.max_frame() {
             return Err(DropReason::TooLong);
         }
-        let index = 0;
-        let meta = RxMeta::default();
+        let mut meta = RxMeta::default();
+        let mut index = 0;
+        if settings.has(ctrl::RSS2) {
+            meta.hash = settings.rss.hash(frame);
+            index = usize::from(settings.rss.ring(meta.hash.map(|(_, hash)| hash)));
+        }
+        let mut flags = RX_EOP;
+        if settings.has(ctrl::RXCSUM) {
+            flags |= checksum::verify(frame).rx_flags();
+        }
         let mut meta_bytes = [0; RxMeta::MAX];
         let meta_len = meta.emit(&mut meta_bytes);
         let buffer = RxFrame {
             meta: &meta_bytes[..meta_len],
             bytes: frame,
-            flags: RX_EOP,
+            flags,
         };
         let ring = card.rx.get(index).ok_or(DropReason::Disabled)?;
         ring.lock().deliver(
@@ -134,6 +130,9 @@ impl Ports<'_> {
             &card.irqs,
             &card.counters,
         )?;
+        if let Some(capture) = &card.host_capture {
+            capture.record(FrameDirection::In, frame);
+        }
         card.stats.rx.frame(index, frame);
         card.counters
             .add_frame(Counter::HostRxPackets, Counter::HostRxBytes, frame.len());
@@ -143,16 +142,56 @@ impl Ports<'_> {
     /// Takes a frame that the host sends on TX ring `ring`.
     fn take_from_host(&mut self, ring: usize, frame: TxFrame<'_>) {
         let card = self.card;
-        let bytes = frame.bytes;
+        let bytes = &*frame.bytes;
         card.stats.tx.frame(ring, bytes);
         card.counters
             .add_frame(Counter::HostTxPackets, Counter::HostTxBytes, bytes.len());
-        if bytes.len() > self.datapath.settings.mtu + ETH_HLEN + VLAN_HLEN {
-            card.counters.drop_frame(DropReason::TooLong);
-            card.stats.tx.error();
-            return;
+        if let Some(capture) = &card.host_capture {
+            capture.record(FrameDirection::Out, bytes);
         }
-        card.nic.from_host(card.now(), bytes, self);
+        let result = if frame.desc.flags & TX_LSO != 0 {
+            self.segment(frame)
+        } else {
+            self.send(frame)
+        };
+        if let Err(reason) = result {
+            card.counters.drop_frame(reason);
+            card.stats.tx.error();
+        }
+    }
+
+    fn send(&mut self, frame: TxFrame<'_>) -> Result<(), DropReason> {
+        let settings = &self.datapath.settings;
+        if frame.bytes.len() > settings.max_frame() {
+            return Err(DropReason::TooLong);
+        }
+        if settings.has(ctrl::TXCSUM) {
+            // What is of another kind than the host says goes out as it is.
+            let _ = checksum::fill(frame.bytes, Wanted::from_tx_flags(frame.desc.flags));
+        }
+        let card = self.card;
+        card.nic.from_host(card.now(), frame.bytes, self);
+        Ok(())
+    }
+
+    fn segment(&mut self, frame: TxFrame<'_>) -> Result<(), DropReason> {
+        let settings = &self.datapath.settings;
+        if !settings.has(ctrl::LSO2) {
+            return Err(DropReason::BadLso);
+        }
+        let lso = Lso::new(frame.bytes, LsoParams::from_desc(frame.desc))
+            .map_err(|_| DropReason::BadLso)?;
+        if lso.max_segment() > settings.max_frame() {
+            return Err(DropReason::TooLong);
+        }
+        let card = self.card;
+        card.counters.add(Counter::HostTxLso, 1);
+        for index in 0..lso.segments() {
+            if let Some(len) = lso.emit(index, frame.scratch) {
+                card.nic.from_host(card.now(), &frame.scratch[..len], self);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -191,7 +230,7 @@ impl Card {
             Some(DropReason::TooShort)
         } else if let Some(reason) = datapath.obstacle() {
             Some(reason)
-        } else if !datapath.accepts(frame) {
+        } else if !datapath.filter.accepts(frame) {
             Some(DropReason::Filtered)
         } else {
             None

@@ -3,16 +3,14 @@
 //! Mailbox commands.
 
 use super::registers::Registers;
+use crate::offload::filter::{Filter, FilterError};
 use acceltcp_abi::{mbox, regs};
 
-/// Multicast addresses that the card can hold; the driver's own limit.
-const MAX_MULTICAST: usize = 1024;
-
 /// Carries out the command in the mailbox and leaves the result there.
-pub fn run(regs: &mut Registers, multicast: &mut Vec<[u8; 6]>) {
+pub fn run(regs: &mut Registers, filter: &mut Filter) {
     let result = match regs.get32(regs::MBOX + mbox::CMD) {
-        mbox::CMD_MULTICAST_ADD => add(multicast, address(regs)),
-        mbox::CMD_MULTICAST_DEL => remove(multicast, address(regs)),
+        mbox::CMD_MULTICAST_ADD => filter.add_multicast(address(regs)).map_err(errno),
+        mbox::CMD_MULTICAST_DEL => filter.remove_multicast(address(regs)).map_err(errno),
         _ => Err(mbox::EOPNOTSUPP),
     };
     regs.set32(regs::MBOX + mbox::RET, result.err().unwrap_or(0));
@@ -25,22 +23,10 @@ fn address(regs: &Registers) -> [u8; 6] {
     )
 }
 
-fn add(multicast: &mut Vec<[u8; 6]>, address: [u8; 6]) -> Result<(), u32> {
-    if address[0] & 1 == 0 {
-        return Err(mbox::EINVAL);
+fn errno(error: FilterError) -> u32 {
+    match error {
+        FilterError::Full => mbox::ENOSPC,
+        FilterError::NotThere => mbox::ENOENT,
+        FilterError::NotMulticast => mbox::EINVAL,
     }
-    if multicast.contains(&address) {
-        return Ok(());
-    }
-    if multicast.len() == MAX_MULTICAST {
-        return Err(mbox::ENOSPC);
-    }
-    multicast.push(address);
-    Ok(())
-}
-
-fn remove(multicast: &mut Vec<[u8; 6]>, address: [u8; 6]) -> Result<(), u32> {
-    let place = multicast.iter().position(|known| *known == address);
-    multicast.swap_remove(place.ok_or(mbox::ENOENT)?);
-    Ok(())
 }

@@ -22,6 +22,7 @@ pub mod config_space;
 pub mod control;
 pub mod datapath;
 pub mod dma;
+pub mod hostile;
 pub mod interrupts;
 pub mod mailbox;
 pub mod memory;

@@ -86,10 +86,13 @@ impl Card {
             } else if !settings.enabled() {
                 self.stop_rings();
             }
+            datapath
+                .filter
+                .configure(settings.mac, settings.ctrl, settings.ctrl1);
             datapath.settings = settings;
         }
         if asked & update::MBOX != 0 {
-            mailbox::run(regs, &mut datapath.multicast);
+            mailbox::run(regs, &mut datapath.filter);
         }
         Ok(())
     }

@@ -27,9 +27,13 @@ pub const CAPABILITIES: u32 = ctrl::ENABLE
     | ctrl::PROMISC
     | ctrl::L2BC
     | ctrl::L2MC
+    | ctrl::RXCSUM
+    | ctrl::TXCSUM
     | ctrl::GATHER
     | ctrl::IRQMOD
     | ctrl::TXRWB
+    | ctrl::LSO2
+    | ctrl::RSS2
     | ctrl::LIVE_ADDR;
 /// What the card offers in [`regs::CAP_WORD1`].
 pub const CAPABILITIES_WORD1: u32 = ctrl1::MCAST_FILTER;

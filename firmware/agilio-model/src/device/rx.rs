@@ -42,9 +42,9 @@ impl RxRing {
         pointers.reset();
     }
 
-    /// Whether the ring is on.
-    pub fn is_on(&self) -> bool {
-        self.config.is_some()
+    /// How the host set the ring up, while it is on.
+    pub fn config(&self) -> Option<RxConfig> {
+        self.config
     }
 
     /// Puts `frame` into the next buffer. `Err` with why it was dropped.
@@ -80,7 +80,7 @@ impl RxRing {
     }
 
     /// Writes `parts` to the next buffer and `desc` over its freelist descriptor.
-    fn put(
+    pub(super) fn put(
         &mut self,
         config: &RxConfig,
         parts: &[&[u8]],

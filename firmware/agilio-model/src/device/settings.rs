@@ -4,13 +4,14 @@
 
 use super::dma::reachable;
 use super::registers::{Registers, MAX_MTU};
+use crate::offload::rss::Rss;
 use acceltcp_abi::nfd3::{FreelistDesc, TxDesc};
-use acceltcp_abi::regs::{self, ctrl, ctrl1, rss};
+use acceltcp_abi::regs::{self, ctrl};
 
 /// Bytes of an Ethernet header.
 pub const ETH_HLEN: usize = 14;
 /// Bytes of a VLAN tag.
-pub const VLAN_HLEN: usize = 4;
+const VLAN_HLEN: usize = 4;
 /// Smallest MTU that IPv4 allows (RFC 791).
 const MIN_MTU: u32 = 68;
 /// log2 of the fewest and the most descriptors of a ring.
@@ -44,7 +45,7 @@ pub enum ConfigError {
 pub struct Settings {
     /// Bits [`ctrl`].
     pub ctrl: u32,
-    /// Bits [`ctrl1`].
+    /// Bits [`regs::ctrl1`].
     pub ctrl1: u32,
     /// Most bytes of a frame behind its Ethernet header.
     pub mtu: usize,
@@ -56,24 +57,6 @@ pub struct Settings {
     pub lsc_vector: u8,
     /// Spreading over RX rings.
     pub rss: Rss,
-}
-
-/// Receive side scaling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rss {
-    /// Bits [`rss`].
-    pub ctrl: u32,
-    /// Toeplitz key.
-    pub key: [u8; regs::RSS_KEY_SIZE],
-    /// Indirection table.
-    pub table: [u8; regs::RSS_ITBL_SIZE],
-}
-
-impl Rss {
-    /// RX ring for `hash`.
-    pub fn ring(&self, hash: u32) -> usize {
-        usize::from(self.table[(hash & self.ctrl & rss::MASK) as usize])
-    }
 }
 
 /// A TX ring as the host set it up.
@@ -166,6 +149,11 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Bytes of the longest frame, a VLAN tag included.
+    pub fn max_frame(&self) -> usize {
+        self.mtu + ETH_HLEN + VLAN_HLEN
+    }
+
     /// Whether the datapath is on.
     pub fn enabled(&self) -> bool {
         self.has(ctrl::ENABLE)
@@ -174,11 +162,6 @@ impl Settings {
     /// Whether a bit of [`ctrl`] is set.
     pub fn has(&self, bit: u32) -> bool {
         self.ctrl & bit != 0
-    }
-
-    /// Whether only multicast addresses of the table are taken.
-    pub fn filters_multicast(&self) -> bool {
-        self.ctrl1 & ctrl1::MCAST_FILTER != 0
     }
 }
 

@@ -34,6 +34,7 @@ pub struct TxRing {
     read: u32,
     window: Box<[TxDesc; WINDOW]>,
     frame: Box<[u8; MAX_FRAME]>,
+    scratch: Box<[u8; MAX_FRAME]>,
 }
 
 /// A frame as the host gave it.
@@ -42,6 +43,8 @@ pub struct TxFrame<'a> {
     pub desc: &'a TxDesc,
     /// The frame, metadata taken off.
     pub bytes: &'a mut [u8],
+    /// Room for a frame made of it.
+    pub scratch: &'a mut [u8],
 }
 
 impl Default for TxRing {
@@ -51,6 +54,7 @@ impl Default for TxRing {
             read: 0,
             window: Box::new([TxDesc::default(); WINDOW]),
             frame: Box::new([0; MAX_FRAME]),
+            scratch: Box::new([0; MAX_FRAME]),
         }
     }
 }
@@ -71,6 +75,11 @@ impl TxRing {
     /// Where the read pointer is written back to, while the ring is on.
     pub fn write_back(&self) -> Option<u64> {
         self.config?.write_back
+    }
+
+    /// Descriptors done since the ring was enabled.
+    pub fn read_pointer(&self) -> u32 {
+        self.read
     }
 
     /// Works on at most [`WINDOW`] descriptors; gives each frame to `take`.
@@ -100,6 +109,7 @@ impl TxRing {
                         Ok(bytes) => take(TxFrame {
                             desc: &chain[0],
                             bytes,
+                            scratch: &mut self.scratch[..],
                         }),
                         Err(reason) => {
                             failure = Some(reason);

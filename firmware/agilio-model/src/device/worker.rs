@@ -84,6 +84,9 @@ impl Workers {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
+        if let Some(capture) = &self.card.host_capture {
+            capture.flush();
+        }
     }
 }
 
