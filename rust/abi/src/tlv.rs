@@ -17,7 +17,7 @@ pub const TLV_RESERVED: u16 = 1;
 pub const TLV_END: u16 = 2;
 /// Clock of the flow processing cores in MHz (u32).
 pub const TLV_ME_FREQ: u16 = 3;
-/// Place (u32) of the mailbox in the control BAR; the length of its value follows from the next TLV.
+/// The value is the mailbox; length 0 means that there is none.
 pub const TLV_MBOX: u16 = 4;
 /// [`AccelTcp`]: the card runs the AccelTCP firmware. A type that no other firmware uses and upstream skips.
 pub const TLV_ACCELTCP: u16 = 0x7f00;

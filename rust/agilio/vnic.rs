@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The vNIC: private data of the network device and its operations.
+//!
+//! Lock order: RTNL, then `Vnic::control`, then the lock of [`Reconfig`]. The service takes them in this
+//! order, too, and is never waited for under the RTNL.
+
+use super::{
+    caps::Caps,
+    datapath::Control,
+    reconfig::Reconfig,
+    regs::Regs,
+    service::{
+        Health,
+        LinkInterrupt, //
+    },
+    vector::Vector, //
+};
+use crate::net::{
+    device::{
+        features,
+        Config,
+        Device,
+        Driver,
+        LinkStats,
+        MulticastList,
+        NewDevice,
+        RxMode,
+        Xmit, //
+    },
+    irq,
+    page_pool,
+    queue::TxLocked,
+    skb::SkBuff,
+    work::DelayedWork, //
+};
+use acceltcp_abi::{
+    meta::RxMeta,
+    pci as ids,
+    regs::{
+        ctrl,
+        update, //
+    }, //
+};
+use kernel::{
+    device::Bound,
+    new_mutex,
+    page::PAGE_SIZE,
+    pci,
+    prelude::*,
+    sync::{
+        atomic::Atomic,
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// Ethernet header and two VLAN tags.
+const HEADERS: usize = 14 + 2 * 4;
+/// Smallest MTU (`ETH_MIN_MTU`).
+const MIN_MTU: u32 = 68;
+/// Largest frame that a TX descriptor can describe, less room for headers that grow.
+const TSO_MAX_SIZE: u32 = 65_000;
+
+/// Private data of the network device of a vNIC.
+#[pin_data]
+pub(crate) struct Vnic<'a> {
+    pub(super) pdev: &'a pci::Device<Bound>,
+    pub(super) regs: Arc<Regs<'a>>,
+    pub(super) caps: Caps,
+    #[pin]
+    pub(super) reconfig: Reconfig<'a>,
+    pub(super) vectors: KVec<Arc<Vector<'a>>>,
+    /// Whether the stack wants the card's verdict on checksums.
+    pub(super) checksums: Arc<Atomic<bool>>,
+    pub(super) service: Arc<DelayedWork<Vnic<'a>>>,
+    pub(super) link: Arc<LinkInterrupt<'a>>,
+    pub(super) health: Health,
+    #[pin]
+    pub(super) control: Mutex<Control<'a>>,
+    pub(super) irqs: irq::Vectors<'a>,
+}
+
+impl<'a> Vnic<'a> {
+    /// Prepares the private data and the settings of `dev`.
+    pub(crate) fn new(
+        dev: &NewDevice<'_>,
+        pdev: &'a pci::Device<Bound>,
+        regs: Arc<Regs<'a>>,
+        caps: Caps,
+        irqs: irq::Vectors<'a>,
+        rings: u32,
+    ) -> Result<(impl PinInit<Self, Error> + 'a, Config)> {
+        let checksums = Arc::new(Atomic::new(caps.has(ctrl::RXCSUM)), GFP_KERNEL)?;
+        let mut vectors = KVec::with_capacity(rings as usize, GFP_KERNEL)?;
+        for index in 0..u16::try_from(rings)? {
+            vectors.push(Vector::new(dev, &regs, &checksums, index)?, GFP_KERNEL)?;
+        }
+        let service = Arc::pin_init(DelayedWork::new(dev), GFP_KERNEL)?;
+        let link = Arc::new(LinkInterrupt::new(service.clone()), GFP_KERNEL)?;
+
+        let active = rings.min(default_rings());
+        let config = Config {
+            features: hardware_features(&caps) | features::HIGHDMA,
+            hw_features: hardware_features(&caps),
+            vlan_features: hardware_features(&caps) & !(features::RXCSUM | features::RXHASH),
+            min_mtu: MIN_MTU,
+            max_mtu: caps.max_mtu.min(largest_mtu(&caps)),
+            tso_max_size: TSO_MAX_SIZE,
+            mac: Some(regs.mac()),
+            queues: active,
+        };
+        let control = Control::new(&caps, active);
+        let init = try_pin_init!(Self {
+            pdev,
+            reconfig <- Reconfig::new(regs.clone()),
+            regs,
+            caps,
+            vectors,
+            checksums,
+            service,
+            link,
+            health: Health::new(),
+            control <- new_mutex!(control),
+            irqs,
+        }? Error);
+        Ok((init, config))
+    }
+
+    /// The PCI function as a device, for messages and DMA.
+    pub(super) fn device(&self) -> &'a kernel::device::Device<Bound> {
+        self.pdev.as_ref()
+    }
+}
+
+/// Ring pairs in use at first: as many as the machine has CPUs to serve them.
+fn default_rings() -> u32 {
+    // SAFETY: The function has no preconditions.
+    unsafe { crate::bindings::netif_get_num_default_rss_queues() }.max(1) as u32
+}
+
+/// The largest MTU whose frames fit into a page with their metadata.
+fn largest_mtu(caps: &Caps) -> u32 {
+    let meta = caps.rx_offset.unwrap_or(RxMeta::MAX);
+    let room = PAGE_SIZE - page_pool::TAIL - super::ring_rx::HEADROOM - meta - HEADERS;
+    room as u32
+}
+
+/// Features of the network device that the card's capabilities give.
+fn hardware_features(caps: &Caps) -> u64 {
+    let mut all = 0;
+    if caps.has(ctrl::RXCSUM) || caps.has(ctrl::CSUM_COMPLETE) {
+        all |= features::RXCSUM;
+    }
+    if caps.has(ctrl::TXCSUM) {
+        all |= features::IP_CSUM | features::IPV6_CSUM;
+    }
+    if caps.has(ctrl::GATHER) {
+        all |= features::SG;
+        if caps.has(ctrl::LSO2 | ctrl::TXCSUM) {
+            all |= features::TSO | features::TSO6;
+        }
+    }
+    if caps.has(ctrl::RSS2) {
+        all |= features::RXHASH;
+    }
+    all
+}
+
+impl Driver for Vnic<'_> {
+    fn open(dev: &Device<Self>) -> Result {
+        let vnic = dev.private();
+        let mut control = vnic.control.lock();
+        vnic.up(dev, &mut control)?;
+        vnic.service.run_in(0);
+        Ok(())
+    }
+
+    fn stop(dev: &Device<Self>) {
+        let vnic = dev.private();
+        let mut control = vnic.control.lock();
+        vnic.down(dev, &mut control);
+    }
+
+    fn start_xmit(dev: &Device<Self>, skb: SkBuff, locked: &mut TxLocked<'_>, more: bool) -> Xmit {
+        let vnic = dev.private();
+        let Some(vector) = vnic.vectors.get(usize::from(skb.queue_mapping())) else {
+            return Xmit::Ok;
+        };
+        let Some((producer, locked)) = vector.tx.split(locked) else {
+            return Xmit::Ok;
+        };
+        match producer {
+            Some(producer) => producer.queue(skb, locked, more, &vector.stats.tx),
+            None => {
+                vector.stats.tx.down.add(1);
+                Xmit::Ok
+            }
+        }
+    }
+
+    fn features_check(_dev: &Device<Self>, skb: &SkBuff, mut features: u64) -> u64 {
+        // Header length and offsets have 8 bits in a descriptor.
+        if skb.gso().is_some_and(|gso| gso.header_len > u8::MAX.into()) {
+            features &= !features::GSO_MASK;
+        }
+        features
+    }
+
+    fn set_rx_mode(dev: &Device<Self>, mode: RxMode, multicast: &MulticastList<'_>) -> Result {
+        let vnic = dev.private();
+        let mut control = vnic.control.lock();
+        let mut groups = KVec::new();
+        multicast.for_each(|group| Ok(groups.push(group, GFP_KERNEL)?))?;
+        control.mode = mode;
+        control.groups = groups;
+        if control.up {
+            vnic.apply_rx_mode(&mut control)?;
+        }
+        Ok(())
+    }
+
+    fn set_mac_address(dev: &Device<Self>, address: [u8; 6]) -> Result {
+        let vnic = dev.private();
+        let control = vnic.control.lock();
+        if !control.up {
+            return Ok(());
+        }
+        if !vnic.caps.has(ctrl::LIVE_ADDR) {
+            return Err(EBUSY);
+        }
+        vnic.reconfig.with(|session| {
+            session.regs().set_mac(address);
+            session.update(update::MACADDR)
+        })
+    }
+
+    fn change_mtu(dev: &Device<Self>, mtu: u32) -> Result {
+        dev.private().restart_with(dev, || dev.set_mtu(mtu))
+    }
+
+    fn set_features(dev: &Device<Self>, features: u64) -> Result {
+        let vnic = dev.private();
+        let mut control = vnic.control.lock();
+        vnic.apply_features(&mut control, features)
+    }
+
+    fn tx_timeout(dev: &Device<Self>, queue: u32) {
+        let vnic = dev.private();
+        vnic.health.tx_timeout();
+        dev_warn!(vnic.device(), "TX queue {} is stuck, restarting\n", queue);
+        vnic.service.run_in(0);
+    }
+
+    fn stats(dev: &Device<Self>) -> LinkStats {
+        let mut sum = LinkStats::default();
+        for vector in &dev.private().vectors {
+            let (rx, tx) = (&vector.stats.rx, &vector.stats.tx);
+            sum.rx_packets += rx.packets.get();
+            sum.rx_bytes += rx.bytes.get();
+            sum.rx_dropped += rx.no_memory.get();
+            sum.rx_errors += rx.bad_descriptor.get() + rx.bad_metadata.get();
+            sum.tx_packets += tx.packets.get();
+            sum.tx_bytes += tx.bytes.get();
+            sum.tx_dropped += tx.map_error.get() + tx.bad_frame.get() + tx.down.get();
+        }
+        sum
+    }
+
+    fn service(dev: &Device<Self>) {
+        super::service::run(dev);
+    }
+}
+
+/// Least number of MSI-X vectors, and what the driver asks for with `rings` ring pairs.
+pub(crate) fn vector_range(rings: u32) -> (u32, u32) {
+    (
+        ids::MIN_VECTORS.into(),
+        u32::from(ids::VECTOR_RING0) + rings,
+    )
+}

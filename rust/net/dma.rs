@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Streaming DMA mappings of socket buffers.
+
+use super::skb::SkBuff;
+use crate::bindings;
+use kernel::{
+    device,
+    prelude::*, //
+};
+
+/// A part of a frame, mapped for the device to read.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Mapping {
+    /// DMA address.
+    pub(crate) addr: u64,
+    /// Bytes.
+    pub(crate) len: u32,
+}
+
+fn checked(dev: &device::Device<device::Bound>, addr: u64, len: u32) -> Result<Mapping> {
+    // SAFETY: The device is valid; the address came from a mapping function.
+    if unsafe { bindings::dma_mapping_error(raw(dev), addr) } != 0 {
+        return Err(ENOMEM);
+    }
+    Ok(Mapping { addr, len })
+}
+
+/// Maps the linear part of `skb`.
+pub(crate) fn map_head(dev: &device::Device<device::Bound>, skb: &SkBuff) -> Result<Mapping> {
+    let len = skb.head_len();
+    // SAFETY: The device is valid, and `data` points to `len` bytes of directly mapped memory.
+    let addr = unsafe {
+        bindings::dma_map_single_attrs(
+            raw(dev),
+            skb.data().cast(),
+            len,
+            bindings::dma_data_direction_DMA_TO_DEVICE,
+            0,
+        )
+    };
+    checked(dev, addr, len as u32)
+}
+
+/// Maps page fragment `index` of `skb`.
+pub(crate) fn map_frag(
+    dev: &device::Device<device::Bound>,
+    skb: &SkBuff,
+    index: usize,
+) -> Result<Mapping> {
+    let frag = skb.frags().get(index).ok_or(EINVAL)?;
+    let len = frag.len;
+    // SAFETY: The device and the fragment are valid.
+    let addr = unsafe {
+        bindings::__skb_frag_dma_map(
+            raw(dev),
+            frag,
+            0,
+            len as usize,
+            bindings::dma_data_direction_DMA_TO_DEVICE,
+        )
+    };
+    checked(dev, addr, len)
+}
+
+/// Ends a mapping.
+///
+/// # Safety
+///
+/// `mapping` must come from [`map_head`] or [`map_frag`] with the same device, be unmapped once, and the
+/// device must be done with it.
+pub(crate) unsafe fn unmap(dev: &device::Device<device::Bound>, mapping: Mapping) {
+    // SAFETY: The safety requirement. `dma_unmap_single()` and `dma_unmap_page()` are the same.
+    unsafe {
+        bindings::dma_unmap_page_attrs(
+            raw(dev),
+            mapping.addr,
+            mapping.len as usize,
+            bindings::dma_data_direction_DMA_TO_DEVICE,
+            0,
+        )
+    }
+}
+
+/// The C device, with the type of our own bindings.
+pub(super) fn raw<C: device::DeviceContext>(dev: &device::Device<C>) -> *mut bindings::device {
+    // `Device` is transparent to `struct device`.
+    core::ptr::from_ref(dev).cast_mut().cast()
+}

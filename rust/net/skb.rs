@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Socket buffers.
+//!
+//! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
+
+use super::napi::Polling;
+use crate::bindings;
+use core::ptr::NonNull;
+
+/// `skb->ip_summed`: the hardware is to fill in a checksum.
+const CHECKSUM_PARTIAL: u8 = 3;
+/// `skb->ip_summed`: the hardware has verified the checksum.
+const CHECKSUM_UNNECESSARY: u8 = 1;
+/// `skb->ip_summed`: `skb->csum` is a sum over the frame.
+const CHECKSUM_COMPLETE: u8 = 2;
+
+/// Segmentation that the hardware is to do.
+#[derive(Clone, Copy)]
+pub(crate) struct Gso {
+    /// Payload bytes a segment.
+    pub(crate) size: u16,
+    /// Number of segments.
+    pub(crate) segs: u16,
+    /// Bytes of all headers.
+    pub(crate) header_len: usize,
+}
+
+/// A socket buffer that we own.
+///
+/// # Invariants
+///
+/// The pointer is to a valid `struct sk_buff`, whose reference is ours.
+pub(crate) struct SkBuff(NonNull<bindings::sk_buff>);
+
+// SAFETY: A socket buffer is not tied to a thread.
+unsafe impl Send for SkBuff {}
+
+impl SkBuff {
+    /// # Safety
+    ///
+    /// `ptr` must be a valid socket buffer, whose reference goes over to the result.
+    pub(crate) unsafe fn from_raw(ptr: NonNull<bindings::sk_buff>) -> Self {
+        // INVARIANT: The safety requirement.
+        Self(ptr)
+    }
+
+    /// Gives the reference away.
+    pub(crate) fn into_raw(self) -> NonNull<bindings::sk_buff> {
+        let ptr = self.0;
+        core::mem::forget(self);
+        ptr
+    }
+
+    /// Wraps `buffer` without copying. Its last part becomes the `struct skb_shared_info`. `None` when there
+    /// is no memory.
+    ///
+    /// # Safety
+    ///
+    /// `buffer` must be `size` bytes of a page, of which nobody else makes use; in success the page belongs
+    /// to the result. To be called in softirq context.
+    pub(crate) unsafe fn build(buffer: NonNull<u8>, size: usize) -> Option<Self> {
+        // SAFETY: The safety requirement.
+        let skb = unsafe { bindings::napi_build_skb(buffer.as_ptr().cast(), size as u32) };
+        // INVARIANT: A fresh buffer.
+        NonNull::new(skb).map(Self)
+    }
+
+    fn raw(&self) -> &bindings::sk_buff {
+        // SAFETY: By the type invariant.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn headers(&self) -> &bindings::sk_buff__bindgen_ty_4__bindgen_ty_1 {
+        // SAFETY: Both views of the union have the same members.
+        unsafe { self.raw().__bindgen_anon_4.__bindgen_anon_1.as_ref() }
+    }
+
+    fn headers_mut(&mut self) -> &mut bindings::sk_buff__bindgen_ty_4__bindgen_ty_1 {
+        // SAFETY: As above, and we own the buffer.
+        unsafe { self.0.as_mut().__bindgen_anon_4.__bindgen_anon_1.as_mut() }
+    }
+
+    fn shared_info(&self) -> &bindings::skb_shared_info {
+        let skb = self.raw();
+        // SAFETY: `end` is the offset of the shared info from `head` on 64-bit machines (see the assertion
+        // in the module's self-test), which is always there.
+        unsafe { &*skb.head.add(skb.end as usize).cast() }
+    }
+
+    /// Bytes of the frame.
+    pub(crate) fn len(&self) -> usize {
+        self.raw().len as usize
+    }
+
+    /// Bytes of the linear part.
+    pub(crate) fn head_len(&self) -> usize {
+        (self.raw().len - self.raw().data_len) as usize
+    }
+
+    /// Start of the linear part.
+    pub(crate) fn data(&self) -> *mut u8 {
+        self.raw().data
+    }
+
+    /// The linear part.
+    fn linear(&self) -> &[u8] {
+        // SAFETY: `data` points to `head_len()` bytes.
+        unsafe { core::slice::from_raw_parts(self.raw().data, self.head_len()) }
+    }
+
+    /// TX queue that the frame is mapped to.
+    pub(crate) fn queue_mapping(&self) -> u16 {
+        self.raw().queue_mapping
+    }
+
+    /// Number of page fragments.
+    pub(crate) fn nr_frags(&self) -> usize {
+        usize::from(self.shared_info().nr_frags)
+    }
+
+    /// Page fragments.
+    pub(super) fn frags(&self) -> &[bindings::skb_frag_t] {
+        let shared = self.shared_info();
+        shared
+            .frags
+            .get(..usize::from(shared.nr_frags))
+            .unwrap_or(&[])
+    }
+
+    /// Offset of the network header from the start of the frame.
+    pub(crate) fn network_offset(&self) -> usize {
+        self.offset_of(self.headers().network_header)
+    }
+
+    /// Offset of the transport header from the start of the frame.
+    pub(crate) fn transport_offset(&self) -> usize {
+        self.offset_of(self.headers().transport_header)
+    }
+
+    fn offset_of(&self, header: u16) -> usize {
+        let headroom = (self.raw().data as usize).wrapping_sub(self.raw().head as usize);
+        usize::from(header).wrapping_sub(headroom)
+    }
+
+    /// For a frame whose checksum is to be filled in: offset of the field in the transport header.
+    pub(crate) fn checksum_offset(&self) -> Option<u16> {
+        if self.headers().ip_summed() != CHECKSUM_PARTIAL {
+            return None;
+        }
+        // SAFETY: `csum_offset` is the valid view with `CHECKSUM_PARTIAL`.
+        Some(unsafe { self.headers().__bindgen_anon_1.__bindgen_anon_1.csum_offset })
+    }
+
+    /// Whether the network header is one of IPv4.
+    pub(crate) fn is_ipv4(&self) -> bool {
+        self.linear()
+            .get(self.network_offset())
+            .is_some_and(|byte| byte >> 4 == 4)
+    }
+
+    /// Segmentation that is wanted.
+    pub(crate) fn gso(&self) -> Option<Gso> {
+        let shared = self.shared_info();
+        if shared.gso_size == 0 {
+            return None;
+        }
+        let transport = self.transport_offset();
+        let data_offset = self.linear().get(transport.checked_add(12)?)? >> 4;
+        Some(Gso {
+            size: shared.gso_size,
+            segs: shared.gso_segs,
+            header_len: transport + 4 * usize::from(data_offset),
+        })
+    }
+
+    /// Reserves headroom in an empty buffer that has room for it.
+    ///
+    /// # Safety
+    ///
+    /// `headroom + len` bytes must be there, of which the last `len` are initialised.
+    pub(crate) unsafe fn set_data(&mut self, headroom: usize, len: usize) {
+        // SAFETY: The safety requirement.
+        unsafe {
+            bindings::skb_reserve(self.0.as_ptr(), headroom as i32);
+            bindings::skb_put(self.0.as_ptr(), len as u32);
+        }
+    }
+
+    /// Lets the pages go back to their page pool.
+    pub(crate) fn mark_for_recycle(&mut self) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::skb_mark_for_recycle(self.0.as_ptr()) }
+    }
+
+    /// The hardware has verified the checksum of `level + 1` headers.
+    pub(crate) fn set_checksum_unnecessary(&mut self, level: u8) {
+        let headers = self.headers_mut();
+        headers.set_ip_summed(CHECKSUM_UNNECESSARY);
+        headers.set_csum_level(level);
+    }
+
+    /// The hardware has summed up the frame behind the Ethernet header.
+    pub(crate) fn set_checksum_complete(&mut self, sum: u32) {
+        let headers = self.headers_mut();
+        headers.__bindgen_anon_1.csum = sum;
+        headers.set_ip_summed(CHECKSUM_COMPLETE);
+    }
+
+    /// Sets the receive hash.
+    pub(crate) fn set_hash(&mut self, hash: u32, l4: bool) {
+        let kind = if l4 {
+            bindings::pkt_hash_types_PKT_HASH_TYPE_L4
+        } else {
+            bindings::pkt_hash_types_PKT_HASH_TYPE_L3
+        };
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::skb_set_hash(self.0.as_ptr(), hash, kind) }
+    }
+
+    /// Sets `skb->mark`.
+    pub(crate) fn set_mark(&mut self, mark: u32) {
+        self.headers_mut().__bindgen_anon_4.mark = mark;
+    }
+
+    /// Says on which RX queue the frame came.
+    pub(crate) fn record_rx_queue(&mut self, queue: u16) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::skb_record_rx_queue(self.0.as_ptr(), queue) }
+    }
+
+    /// Takes the software timestamp that was asked for, if any; just before the doorbell.
+    pub(crate) fn tx_timestamp(&mut self) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::skb_tx_timestamp(self.0.as_ptr()) }
+    }
+
+    /// Frees a buffer that was sent.
+    pub(crate) fn consume(self, polling: &Polling<'_>) {
+        // SAFETY: The reference is ours; the budget tells the context.
+        unsafe { bindings::napi_consume_skb(self.into_raw().as_ptr(), polling.budget()) }
+    }
+
+    /// Hands a received frame, Ethernet header first, to the stack.
+    pub(crate) fn receive(mut self, polling: &Polling<'_>) {
+        // SAFETY: The buffer is valid and ours, and holds at least an Ethernet header.
+        let protocol = unsafe { bindings::eth_type_trans(self.0.as_ptr(), polling.device()) };
+        self.headers_mut().protocol = protocol;
+        // SAFETY: The reference is ours, and we are in the poll function of a live NAPI instance.
+        unsafe { bindings::napi_gro_receive(polling.napi(), self.into_raw().as_ptr()) };
+    }
+}
+
+impl Drop for SkBuff {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours.
+        unsafe { bindings::dev_kfree_skb_any(self.0.as_ptr()) }
+    }
+}
