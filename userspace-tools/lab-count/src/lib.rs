@@ -2,7 +2,7 @@
 
 //! QEMU TCG plugin that counts guest instructions.
 //!
-//! Load it with `-plugin liblab_count.so,file=PATH`. PATH must exist with [`FILE_SIZE`] bytes; the
+//! Load it with `-plugin liblab_count.so,counters=PATH`. PATH must exist with [`FILE_SIZE`] bytes; the
 //! plugin maps it and keeps one cache line of counters a vCPU there, so that [`Counts`] can be read
 //! from outside at any time, without stopping the guest.
 //!

@@ -58,13 +58,13 @@ pub unsafe extern "C" fn qemu_plugin_install(
     });
     let mut path = None;
     for arg in args {
-        match arg.strip_prefix("file=") {
+        match arg.strip_prefix("counters=") {
             Some(file) => path = Some(file.to_string()),
             None => return fail(&format!("unknown argument {arg}")),
         }
     }
     let Some(path) = path else {
-        return fail("file=PATH is missing");
+        return fail("counters=PATH is missing");
     };
     match install(id, &path) {
         Ok(()) => 0,

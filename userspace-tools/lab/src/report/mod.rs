@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What a load cost: measuring, rows, tables.
+//!
+//! A row says what one client command did and what that cost the guest and the card per
+//! transaction. The client's own output tells how many transactions there were ([`load`]); the
+//! guest's instructions come from the counting plugin, less what the idle guest executes in the
+//! same time; packets, DMA, interrupts and doorbells come from the card's counters.
+
+pub mod load;
+mod measure;
+mod row;
+mod table;
+
+pub use load::Load;
+pub use measure::{Client, Measured, Meter};
+pub use row::{Machine, Nic, Report, Row};
+pub use table::table;

@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What a session is made of, and its start.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        Mutex,
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{bail, ensure, Context, Result};
+
+use super::{
+    card::{Card, Settings},
+    console::Console,
+    guest::Guest,
+    isolate, kvm,
+    machine::{Config, Machine},
+    tools::inner_path,
+    wire::Wire,
+    Session,
+};
+use crate::{setup::Facts, util::Layout};
+
+/// How long the guest may take to boot.
+const BOOT: Duration = Duration::from_secs(60);
+
+/// Most cards of a guest: one PCI slot each, and one subnet.
+const MAX_CARDS: usize = 8;
+
+/// The guest's kernel.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Kernel {
+    /// The distribution's, unmodified.
+    #[default]
+    Stock,
+}
+
+/// The driver of the cards.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum Driver {
+    /// This project's.
+    #[default]
+    #[value(name = "acceltcp")]
+    AccelTcp,
+    /// The upstream one.
+    Nfp,
+    /// None at all.
+    None,
+}
+
+impl Driver {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AccelTcp => "acceltcp",
+            Self::Nfp => "nfp",
+            Self::None => "none",
+        }
+    }
+
+    /// Its module, as `rmmod` knows it.
+    pub fn module_name(self) -> Option<&'static str> {
+        (self != Self::None).then_some(self.name())
+    }
+}
+
+/// Whether to use hardware virtualisation.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Kvm {
+    /// If it really runs a guest, and nothing is counted.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// Where modules are found.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    layout: Layout,
+    release: String,
+}
+
+impl Paths {
+    /// The modules of a driver as the guest sees them, with their parameters, in loading order.
+    pub(super) fn modules(&self, driver: Driver, params: &str) -> Result<Vec<(String, String)>> {
+        let layout = &self.layout;
+        let own = |path: &Path| {
+            ensure!(path.is_file(), "{}: not built", path.display());
+            inner_path(layout, path)
+        };
+        Ok(match driver {
+            Driver::None => Vec::new(),
+            Driver::AccelTcp => vec![(own(&layout.module())?, params.into())],
+            Driver::Nfp => vec![
+                (self.stock("kernel/net/tls/tls.ko")?, String::new()),
+                (own(&layout.nfp_module())?, params.into()),
+            ],
+        })
+    }
+
+    /// A module of the distribution's kernel.
+    fn stock(&self, name: &str) -> Result<String> {
+        let inner = format!("/usr/lib/modules/{}/{name}", self.release);
+        for suffix in ["", ".xz", ".zst", ".gz"] {
+            let path = format!("{}{inner}{suffix}", self.layout.root().display());
+            if Path::new(&path).exists() {
+                return Ok(format!("{inner}{suffix}"));
+            }
+        }
+        bail!("{inner}: the build root has no such module")
+    }
+}
+
+/// Settings of a session; see [`Session::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    name: String,
+    vcpus: u32,
+    cards: usize,
+    memory_mb: u32,
+    kernel: Kernel,
+    driver: Driver,
+    params: String,
+    append: Vec<String>,
+    count: bool,
+    kvm: Kvm,
+    settings: Settings,
+    boot: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            name: "session".into(),
+            vcpus: 1,
+            cards: 1,
+            memory_mb: 1024,
+            kernel: Kernel::Stock,
+            driver: Driver::default(),
+            params: String::new(),
+            append: Vec::new(),
+            count: false,
+            kvm: Kvm::default(),
+            settings: Settings::default(),
+            boot: BOOT,
+        }
+    }
+}
+
+impl Builder {
+    /// Names the logs: `build/log/<name>-console.log` and so on. Default: `session`.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Number of vCPUs. Default: 1.
+    pub fn vcpus(mut self, vcpus: u32) -> Self {
+        self.vcpus = vcpus;
+        self
+    }
+
+    /// Number of cards, 0 to 8. Default: 1.
+    pub fn cards(mut self, cards: usize) -> Self {
+        self.cards = cards;
+        self
+    }
+
+    /// Memory of the guest in MiB. Default: 1024.
+    pub fn memory_mb(mut self, memory_mb: u32) -> Self {
+        self.memory_mb = memory_mb;
+        self
+    }
+
+    /// The kernel. Default: the distribution's.
+    pub fn kernel(mut self, kernel: Kernel) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
+    /// The driver that is loaded after the boot. Default: this project's.
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = driver;
+        self
+    }
+
+    /// Parameters of the driver's module.
+    pub fn module_params(mut self, params: &str) -> Self {
+        self.params = params.into();
+        self
+    }
+
+    /// One more parameter of the kernel.
+    pub fn append(mut self, parameter: &str) -> Self {
+        self.append.push(parameter.into());
+        self
+    }
+
+    /// Faults of the wire of all cards, such as `seed=1,loss=0.01`.
+    pub fn faults(mut self, spec: &str) -> Self {
+        self.settings.faults = Some(spec.into());
+        self
+    }
+
+    /// Captures the wire; with several cards the number of the card is put before the extension.
+    pub fn pcap(mut self, path: &Path) -> Self {
+        self.settings.wire_pcap = Some(path.to_path_buf());
+        self
+    }
+
+    /// Captures what passes between host and card; else as [`Builder::pcap`].
+    pub fn host_pcap(mut self, path: &Path) -> Self {
+        self.settings.host_pcap = Some(path.to_path_buf());
+        self
+    }
+
+    /// Wire port of the cards, as the model takes it; a TAP `wire<n>` otherwise.
+    pub fn wire(mut self, spec: &str) -> Self {
+        self.settings.wire = Some(spec.into());
+        self
+    }
+
+    /// Further arguments of the model, for all cards.
+    pub fn model_args<I: IntoIterator>(mut self, args: I) -> Self
+    where
+        I::Item: Into<String>,
+    {
+        self.settings.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Counts guest instructions ([`Session::instructions`]). Default: no.
+    pub fn count(mut self, count: bool) -> Self {
+        self.count = count;
+        self
+    }
+
+    /// Hardware virtualisation. Default: automatic.
+    pub fn kvm(mut self, kvm: Kvm) -> Self {
+        self.kvm = kvm;
+        self
+    }
+
+    /// Time limit of the boot. Default: 60 s.
+    pub(super) fn boot_limit(mut self, limit: Duration) -> Self {
+        self.boot = limit;
+        self
+    }
+
+    /// Starts the cards, boots the guest, loads the driver and sets up the interfaces.
+    ///
+    /// # Errors
+    ///
+    /// [`super::enter`] was not called, a part does not start, or the guest does not boot in time.
+    pub fn start(self, layout: &Layout) -> Result<Session> {
+        ensure!(
+            self.cards <= MAX_CARDS,
+            "{} cards, at most {MAX_CARDS}",
+            self.cards
+        );
+        ensure!(self.vcpus > 0, "a guest needs a vCPU");
+        let run = isolate::current()?;
+        let facts = Facts::load(layout)?;
+        let kvm = match self.kvm {
+            Kvm::On => true,
+            Kvm::Off => false,
+            Kvm::Auto => !self.count && kvm::works(layout, &facts)?,
+        };
+        let dir = new_dir(&run.dir)?;
+        let base = self.log_base(layout, run.number)?;
+        let log = |part: &str| PathBuf::from(format!("{}-{part}.log", base.display()));
+
+        let console = Console::new(log("console"));
+        let counts = self.count.then(|| counter_file(&dir)).transpose()?;
+        let cards = self.start_cards(layout, &dir, log)?;
+        let config = self.machine_config(layout, &facts, &dir, &console, kvm)?;
+        let started = Instant::now();
+        let (machine, port) = Machine::start(&config, &dir, &log("qemu"), &run.tools)?;
+        let guest = Guest::connect(port, self.boot)
+            .with_context(|| format!("boot the guest{}{}", machine.tail(), console.tail()))?;
+        let session = Session {
+            machine: Mutex::new(machine),
+            cards,
+            guest,
+            wire: Wire::new(run.tools.clone()),
+            console,
+            counts,
+            paths: Paths {
+                layout: layout.clone(),
+                release: facts.kernel_release,
+            },
+            kvm,
+            boot_time: started.elapsed(),
+        };
+        session
+            .load_driver(self.driver, &self.params)
+            .with_context(|| {
+                format!(
+                    "load driver {}{}",
+                    self.driver.name(),
+                    session.console.tail()
+                )
+            })?;
+        Ok(session)
+    }
+
+    fn start_cards(
+        &self,
+        layout: &Layout,
+        dir: &Path,
+        log: impl Fn(&str) -> PathBuf,
+    ) -> Result<Vec<Card>> {
+        let run = isolate::current()?;
+        let program = layout.bin().join("agilio-model");
+        (0..self.cards)
+            .map(|number| {
+                let mut settings = self.settings.clone();
+                for path in [&mut settings.wire_pcap, &mut settings.host_pcap]
+                    .into_iter()
+                    .flatten()
+                {
+                    // The model runs in the session's folder.
+                    *path = std::path::absolute(numbered(path, number, self.cards))?;
+                }
+                let log = log(&format!("card{number}"));
+                Card::start(number, &program, dir, log, &settings, &run.tools)
+            })
+            .collect()
+    }
+
+    fn machine_config(
+        &self,
+        layout: &Layout,
+        facts: &Facts,
+        dir: &Path,
+        console: &Console,
+        kvm: bool,
+    ) -> Result<Config> {
+        let Kernel::Stock = self.kernel;
+        let kernel = facts.vmlinuz(layout);
+        let kernel = kernel
+            .strip_prefix(layout.root())
+            .context("kernel outside of the build root")?;
+        let dir = inner_path(layout, dir)?;
+        let count = match self.count {
+            true => {
+                let plugin = inner_path(layout, &layout.lib().join("liblab_count.so"))?;
+                Some((plugin, format!("{dir}/count")))
+            }
+            false => None,
+        };
+        Ok(Config {
+            vcpus: self.vcpus,
+            memory_mb: self.memory_mb,
+            cards: self.cards,
+            kvm,
+            kernel: format!("/{}", kernel.display()),
+            append: self.append.clone(),
+            console: inner_path(layout, console.path())?,
+            dir,
+            count,
+        })
+    }
+
+    /// Path of the logs without their ends. Runs that go on at the same time get names of their own.
+    fn log_base(&self, layout: &Layout, run: u32) -> Result<PathBuf> {
+        let logs = layout.log();
+        fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+        let name = match run {
+            1 => self.name.clone(),
+            _ => format!("{}.{run}", self.name),
+        };
+        for old in fs::read_dir(&logs)?.flatten() {
+            let file = old.file_name();
+            let Some(rest) = file.to_str().and_then(|file| file.strip_prefix(&name)) else {
+                continue;
+            };
+            if rest.starts_with('-') && rest.ends_with(".log") {
+                fs::remove_file(old.path()).with_context(|| old.path().display().to_string())?;
+            }
+        }
+        Ok(logs.join(name))
+    }
+}
+
+/// A new folder for a session.
+fn new_dir(run: &Path) -> Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let dir = run.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
+    fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
+    Ok(dir)
+}
+
+fn counter_file(dir: &Path) -> Result<File> {
+    let path = dir.join("count");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .with_context(|| path.display().to_string())?;
+    file.set_len(lab_count::FILE_SIZE as u64)?;
+    Ok(file)
+}
+
+/// `x.pcapng` of card 1 is `x.1.pcapng` if there are several.
+fn numbered(path: &Path, number: usize, cards: usize) -> PathBuf {
+    if cards < 2 {
+        return path.to_path_buf();
+    }
+    let end = path.extension().unwrap_or_default().to_string_lossy();
+    path.with_extension(format!("{number}.{end}").trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captures_of_several_cards_are_apart() {
+        let path = Path::new("/x/a.pcapng");
+        assert_eq!(numbered(path, 0, 1), path);
+        assert_eq!(numbered(path, 1, 2), Path::new("/x/a.1.pcapng"));
+        assert_eq!(numbered(Path::new("/x/a"), 1, 2), Path::new("/x/a.1"));
+    }
+
+    #[test]
+    fn only_real_drivers_have_modules() {
+        assert_eq!(Driver::AccelTcp.module_name(), Some("acceltcp"));
+        assert_eq!(Driver::None.module_name(), None);
+    }
+}
