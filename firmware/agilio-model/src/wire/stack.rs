@@ -2,7 +2,7 @@
 
 //! The port with everything around it: counters, capture, faults.
 //!
-//! While no fault is set, a frame goes straight through. Else it goes through the [`Lane`] of its direction.
+//! While no fault is set, a frame goes straight through. Else it goes through the lane of its direction.
 //! Frames to the wire that wait there are sent by a timer thread, which sleeps when none waits; frames from
 //! the wire are let go by [`WirePort::recv`], which bounds its wait by them. Lock order: a lane, then the
 //! capture.

@@ -19,7 +19,7 @@ const TUNSETVNETHDRSZ: Opcode = opcode::write::<libc::c_int>(b'T', 216);
 const VNET_HDR_SIZE: usize = 10;
 /// In the header's first byte: the checksum has still to be filled in.
 const VNET_NEEDS_CSUM: u8 = 1;
-/// In the header's first byte: the checksum is known to be right.
+/// In the header's first byte: the checksum is known to be right. A hint; not every kernel heeds it.
 const VNET_DATA_VALID: u8 = 2;
 
 /// A TAP.
