@@ -2,21 +2,172 @@
 
 //! `lab test`.
 
-use std::process::ExitCode;
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 
-use crate::util::Layout;
+use crate::{
+    build,
+    session::{self, Entered},
+    tests::{self, runner, select, unit, LabTest},
+    util::{tail, Layout},
+};
 
 /// Arguments of `lab test`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Beginnings of names, or globs; `unit` means the unit and property tests. All tests without
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Show the guest's console and all output
+    #[arg(short = 'V', long)]
+    pub verbose: bool,
+    /// List the lab tests
+    #[arg(long)]
+    pub list: bool,
+    /// Run one lab test in this process
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub one: Option<String>,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 ///
-/// What failed.
-pub fn run(_args: &Args, _layout: &Layout) -> Result<ExitCode> {
-    bail!("lab test is not written yet")
+/// The set-up or the build failed. Failing tests are no error, but an exit status.
+pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
+    if let Some(name) = &args.one {
+        return one(layout, &tests::named(name)?, args.verbose);
+    }
+    if args.list {
+        for test in tests::all() {
+            println!("{:24} {}", test.name, test.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut tally = runner::Tally::default();
+    match all(args, layout, &mut tally) {
+        Ok(()) => {}
+        // The count stays the last line, whatever happens.
+        Err(error) => {
+            println!("FAILED: {error:#}");
+            tally.failed += 1;
+        }
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(ExitCode::from(u8::from(tally.failed > 0)))
+}
+
+/// Runs all tests that are meant.
+fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
+    let tests = tests::all();
+    let chosen: Vec<&LabTest> = tests
+        .iter()
+        .filter(|test| {
+            args.names.is_empty()
+                || args
+                    .names
+                    .iter()
+                    .any(|name| select::matches(name, &test.name))
+        })
+        .collect();
+    // A name that is no lab test's is a filter for the unit tests.
+    let filters: BTreeSet<&str> = args
+        .names
+        .iter()
+        .filter(|name| !tests.iter().any(|test| select::matches(name, &test.name)))
+        .map(|name| if name == "unit" { "" } else { name.as_str() })
+        .collect();
+    if args.names.is_empty() {
+        tally.add(unit::run(layout, "", args.verbose)?);
+    }
+    for filter in filters {
+        let found = unit::run(layout, filter, args.verbose)?;
+        tally.add(found);
+        if found.passed + found.failed == 0 {
+            anyhow::bail!(
+                "no test has a name like {filter}; `lab test --list` lists the lab tests"
+            );
+        }
+    }
+    if !chosen.is_empty() {
+        build::ensure(layout)?;
+    }
+    for test in chosen {
+        tally.add(runner::run(layout, test, args.verbose)?);
+    }
+    Ok(())
+}
+
+/// Runs one lab test in namespaces of its own.
+fn one(layout: &Layout, test: &LabTest, verbose: bool) -> Result<ExitCode> {
+    if let Entered::Done(code) = session::enter(layout)? {
+        return Ok(code);
+    }
+    if verbose {
+        let console = layout.log().join(format!("{}-console.log", test.name));
+        // What an earlier run left would be shown first.
+        let _ = fs::remove_file(&console);
+        thread::spawn(move || follow(&console));
+    }
+    let Err(error) = test.run(layout) else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    eprintln!("{error:#}");
+    if !verbose {
+        for log in logs(layout, &test.name) {
+            let text = tail(&log, 12);
+            if !text.is_empty() {
+                eprintln!("-- the end of {}:\n{text}", log.display());
+            }
+        }
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// The logs of a test's sessions, but not its own output.
+fn logs(layout: &Layout, name: &str) -> Vec<PathBuf> {
+    let prefix = format!("{name}-");
+    let mut logs: Vec<PathBuf> = fs::read_dir(layout.log())
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.file_name()
+                .and_then(|file| file.to_str())
+                .is_some_and(|file| file.starts_with(&prefix) && file.ends_with(".log"))
+        })
+        .collect();
+    logs.sort();
+    logs
+}
+
+/// Prints what is appended to a file, until this process ends. The file may not be there yet, or
+/// begin anew.
+fn follow(path: &Path) {
+    const INTERVAL: Duration = Duration::from_millis(200);
+    let mut shown = 0;
+    loop {
+        if let Ok(mut file) = fs::File::open(path) {
+            let length = file.metadata().map_or(0, |data| data.len());
+            if length < shown {
+                shown = 0;
+            }
+            let mut bytes = Vec::new();
+            if file.seek(SeekFrom::Start(shown)).is_ok() && file.read_to_end(&mut bytes).is_ok() {
+                shown += bytes.len() as u64;
+                // Whoever watched is gone if this fails.
+                let _ = std::io::stdout().write_all(&bytes);
+            }
+        }
+        thread::sleep(INTERVAL);
+    }
 }

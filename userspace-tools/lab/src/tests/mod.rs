@@ -1,3 +1,143 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The lab tests and their runner.
+//!
+//! A lab test is a function that boots guests and fails with a reason. To add one, write it in a
+//! file here and put it into [`all`]. Tests that any driver of the card must pass are in
+//! [`driver`]; they exist once for each driver.
+
+pub(crate) mod driver;
+pub(crate) mod runner;
+pub(crate) mod select;
+pub(crate) mod unit;
+
+use std::{fmt, time::Duration};
+
+use anyhow::{bail, ensure, Context as _, Result};
+
+use crate::{
+    session::{Builder, Driver, Session},
+    util::Layout,
+};
+
+/// A lab test.
+pub(crate) struct LabTest {
+    /// Its name; its log is `build/log/test-NAME.log`.
+    pub(crate) name: String,
+    /// What it shows, in one line.
+    pub(crate) about: &'static str,
+    /// It has failed when it takes longer.
+    pub(crate) limit: Duration,
+    /// The driver that the card is given.
+    driver: Driver,
+    run: fn(&Context<'_>) -> Result<()>,
+}
+
+impl fmt::Debug for LabTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl LabTest {
+    /// Runs the test in this process, which must be in namespaces of its own.
+    pub(crate) fn run(&self, layout: &Layout) -> Result<()> {
+        (self.run)(&Context {
+            layout,
+            name: &self.name,
+            driver: self.driver,
+        })
+    }
+}
+
+/// What a test gets.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    layout: &'a Layout,
+    name: &'a str,
+    /// The driver under test.
+    pub(crate) driver: Driver,
+}
+
+impl Context<'_> {
+    /// A session for this test: its logs have the test's name, its driver is the one under test.
+    pub(crate) fn session(&self) -> Builder {
+        Session::builder().name(self.name).driver(self.driver)
+    }
+
+    /// Starts a session.
+    pub(crate) fn start(&self, builder: Builder) -> Result<Session> {
+        builder.start(self.layout)
+    }
+
+    /// Ends a session: fails if the guest's kernel complained, on its console or by a taint.
+    pub(crate) fn finish(&self, session: Session) -> Result<()> {
+        let text = session.guest().read_file("/proc/sys/kernel/tainted")?;
+        let text = String::from_utf8_lossy(&text);
+        let value: u64 = text.trim().parse().context("the kernel's taint")?;
+        let taints = taints(value);
+        ensure!(
+            taints.is_empty(),
+            "the guest's kernel is tainted: {}",
+            taints.join(", ")
+        );
+        session.shutdown()
+    }
+}
+
+/// All lab tests, in the order in which they run.
+pub(crate) fn all() -> Vec<LabTest> {
+    driver::tests()
+}
+
+/// The lab test of this name.
+pub(crate) fn named(name: &str) -> Result<LabTest> {
+    match all().into_iter().find(|test| test.name == name) {
+        Some(test) => Ok(test),
+        None => bail!("there is no lab test {name}"),
+    }
+}
+
+/// Taints of the kernel that are complaints. See Documentation/admin-guide/tainted-kernels.rst.
+const BAD_TAINTS: &[(u32, &str)] = &[
+    (5, "bad page"),
+    (7, "oops"),
+    (9, "warning"),
+    (14, "soft lockup"),
+];
+
+/// The complaints in a value of `/proc/sys/kernel/tainted`.
+fn taints(value: u64) -> Vec<&'static str> {
+    BAD_TAINTS
+        .iter()
+        .filter(|(bit, _)| value & (1 << bit) != 0)
+        .map(|(_, name)| *name)
+        .collect()
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_good_for_files() {
+        let tests = all();
+        let names: BTreeSet<&str> = tests.iter().map(|test| test.name.as_str()).collect();
+        assert_eq!(names.len(), tests.len());
+        for name in names {
+            assert!(
+                name.bytes()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-'),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn out_of_tree_and_unsigned_modules_are_no_complaint() {
+        assert!(taints((1 << 12) | (1 << 13)).is_empty());
+        assert_eq!(taints((1 << 9) | (1 << 12)), ["warning"]);
+    }
+}

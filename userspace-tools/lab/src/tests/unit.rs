@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Unit and property tests, run by cargo and counted from what libtest prints.
+
+use std::{
+    fs::{self, File},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use super::runner::{print_line, wait_limited, Tally};
+use crate::{
+    setup,
+    util::{process, tail, Layout},
+};
+
+/// Compiling all tests takes minutes on a small machine; a test that hangs must end too.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// Lines of the log that a failure shows.
+const TAIL_LINES: usize = 40;
+
+/// Runs the workspace's tests whose names hold `filter` (all when it is empty).
+pub(crate) fn run(layout: &Layout, filter: &str, verbose: bool) -> Result<Tally> {
+    let cargo = setup::check_cargo()?;
+    fs::create_dir_all(layout.log())?;
+    let path = layout.log().join("unit.log");
+    let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let start = Instant::now();
+    eprintln!("lab: compile and run unit and property tests ...");
+    // In a process namespace, so that a test's own children end with it.
+    let mut command = process::contained(cargo);
+    command
+        .current_dir(layout.top())
+        .args(["test", "--workspace", "--no-fail-fast", "--locked"])
+        .args(["--color", "never", "--target-dir"])
+        .arg(layout.target())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    if !filter.is_empty() {
+        command.args(["--", filter]);
+    }
+    let mut child = command.spawn().context("cannot run cargo")?;
+    let status = wait_limited(&mut child, LIMIT)?;
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let mut tally = count(&text);
+    let well = status.is_some_and(|status| status.success());
+    if verbose {
+        print!("{text}");
+    }
+    if !well && tally.failed == 0 {
+        // It did not compile, or a test took the whole process with it.
+        tally.failed = 1;
+    }
+    if tally.failed > 0 {
+        for name in failed_names(&text) {
+            println!("FAILED unit test {name}");
+        }
+        if status.is_none() {
+            println!("not finished after {} s", LIMIT.as_secs());
+        }
+        println!("{}", tail(&path, TAIL_LINES));
+        println!("The whole output is in {}", path.display());
+    }
+    if filter.is_empty() || tally.passed + tally.failed > 0 {
+        let name = format!("unit and property tests: {} passed", tally.passed);
+        print_line(tally.failed == 0, &name, start.elapsed());
+    }
+    Ok(tally)
+}
+
+/// Adds the result lines of all test programs up.
+fn count(text: &str) -> Tally {
+    let mut tally = Tally::default();
+    for line in text.lines() {
+        let Some(rest) = line.strip_prefix("test result: ") else {
+            continue;
+        };
+        for part in rest.split(['.', ';']) {
+            let mut words = part.split_whitespace();
+            let number = words.next().and_then(|word| word.parse::<usize>().ok());
+            match (number, words.next()) {
+                (Some(number), Some("passed")) => tally.passed += number,
+                (Some(number), Some("failed")) => tally.failed += number,
+                _ => {}
+            }
+        }
+    }
+    tally
+}
+
+fn failed_names(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+   Compiling lab v0.1.0
+     Running unittests src/lib.rs (target/debug/deps/lab-1)
+
+running 3 tests
+test util::a ... ok
+test util::b ... FAILED
+test util::c ... ignored
+
+test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.02s
+
+   Doc-tests lab
+test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.50s
+";
+
+    #[test]
+    fn counts_all_programs() {
+        let tally = count(TEXT);
+        assert_eq!((tally.passed, tally.failed), (13, 1));
+        assert_eq!(failed_names(TEXT).collect::<Vec<_>>(), ["util::b"]);
+    }
+
+    #[test]
+    fn no_result_line_is_no_test() {
+        let tally = count("error: could not compile\n");
+        assert_eq!((tally.passed, tally.failed), (0, 0));
+    }
+}
