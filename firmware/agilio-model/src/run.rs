@@ -3,8 +3,10 @@
 //! The life of the process: puts the parts together, serves one VMM, takes them apart.
 
 use crate::cli::Cli;
+use crate::control::ControlServer;
 use crate::counters::Counters;
 use crate::device::card::{Card, Parts};
+use crate::device::control::Controller;
 use crate::device::registers::Identity;
 use crate::device::server;
 use crate::device::worker::Workers;
@@ -61,6 +63,14 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     card.set_peer(wire.link_up());
 
     let workers = Workers::start(&card).context("cannot start a thread")?;
+    let control = match &cli.control {
+        Some(path) => {
+            let controller = Controller::new(card.clone(), wire, cli.faults);
+            let server = ControlServer::start(path, Arc::new(controller));
+            Some(server.context("cannot open the control socket")?)
+        }
+        None => None,
+    };
     let server = server::listen(&cli.socket, &card)
         .with_context(|| format!("cannot listen at {}", cli.socket.display()))?;
     println!("ready");
@@ -78,6 +88,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     });
     let result = end.recv().context("the server is gone")?;
 
+    drop(control);
     workers.stop();
     let _ = std::fs::remove_file(&cli.socket);
     result.context("the VMM's stream broke")

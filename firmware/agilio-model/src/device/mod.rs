@@ -35,3 +35,6 @@ pub mod settings;
 pub mod stats;
 pub mod tx;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;

@@ -110,10 +110,11 @@ fn serve_rings(card: &Card, number: usize, stop: &AtomicBool) {
 
 fn read_wire(card: &Card, stop: &AtomicBool) {
     let mut frame = vec![0; MAX_FRAME];
-    while !stop.load(Ordering::Acquire) {
+    loop {
         match card.wire.recv(&mut frame) {
             Ok(Some(len)) => card.receive(&frame[..len]),
             Ok(None) => break,
+            Err(_) if stop.load(Ordering::Acquire) => break,
             Err(_) => thread::sleep(WIRE_RETRY),
         }
     }

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The device driven through its backend, without a VMM.
+
+mod faults;
+mod guest;
+mod properties;
+mod reconfig;
+mod rx;
+mod socket;
+mod tx;
