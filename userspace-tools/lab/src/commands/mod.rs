@@ -2,6 +2,10 @@
 
 //! One file a subcommand: its arguments and what it does.
 
+mod options;
+mod output;
+mod workloads;
+
 pub mod apt;
 pub mod bench;
 pub mod build;

@@ -7,12 +7,16 @@
 //! guest's instructions come from the counting plugin, less what the idle guest executes in the
 //! same time; packets, DMA, interrupts and doorbells come from the card's counters.
 
+mod comparison;
 pub mod load;
 mod measure;
 mod row;
+mod server;
 mod table;
 
+pub use comparison::comparison;
 pub use load::Load;
 pub use measure::{Client, Measured, Meter};
 pub use row::{Machine, Nic, Report, Row};
+pub use server::{Ready, Server};
 pub use table::table;

@@ -64,6 +64,14 @@ impl Driver {
         }
     }
 
+    /// Modules of the distribution that it needs, and their files.
+    pub(super) fn dependencies(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Nfp => &[("tls", "kernel/net/tls/tls.ko")],
+            Self::AccelTcp | Self::None => &[],
+        }
+    }
+
     /// Its module, as `rmmod` knows it.
     pub fn module_name(self) -> Option<&'static str> {
         (self != Self::None).then_some(self.name())
@@ -90,25 +98,19 @@ pub(super) struct Paths {
 }
 
 impl Paths {
-    /// The modules of a driver as the guest sees them, with their parameters, in loading order.
-    pub(super) fn modules(&self, driver: Driver, params: &str) -> Result<Vec<(String, String)>> {
-        let layout = &self.layout;
-        let own = |path: &Path| {
-            ensure!(path.is_file(), "{}: not built", path.display());
-            inner_path(layout, path)
+    /// The module of a driver as the guest sees it.
+    pub(super) fn module(&self, driver: Driver) -> Result<Option<String>> {
+        let path = match driver {
+            Driver::None => return Ok(None),
+            Driver::AccelTcp => self.layout.module(),
+            Driver::Nfp => self.layout.nfp_module(),
         };
-        Ok(match driver {
-            Driver::None => Vec::new(),
-            Driver::AccelTcp => vec![(own(&layout.module())?, params.into())],
-            Driver::Nfp => vec![
-                (self.stock("kernel/net/tls/tls.ko")?, String::new()),
-                (own(&layout.nfp_module())?, params.into()),
-            ],
-        })
+        ensure!(path.is_file(), "{}: not built", path.display());
+        inner_path(&self.layout, &path).map(Some)
     }
 
     /// A module of the distribution's kernel.
-    fn stock(&self, name: &str) -> Result<String> {
+    pub(super) fn stock(&self, name: &str) -> Result<String> {
         let inner = format!("/usr/lib/modules/{}/{name}", self.release);
         for suffix in ["", ".xz", ".zst", ".gz"] {
             let path = format!("{}{inner}{suffix}", self.layout.root().display());
@@ -379,15 +381,6 @@ impl Builder {
             1 => self.name.clone(),
             _ => format!("{}.{run}", self.name),
         };
-        for old in fs::read_dir(&logs)?.flatten() {
-            let file = old.file_name();
-            let Some(rest) = file.to_str().and_then(|file| file.strip_prefix(&name)) else {
-                continue;
-            };
-            if rest.starts_with('-') && rest.ends_with(".log") {
-                fs::remove_file(old.path()).with_context(|| old.path().display().to_string())?;
-            }
-        }
         Ok(logs.join(name))
     }
 }

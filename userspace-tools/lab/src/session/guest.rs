@@ -87,7 +87,7 @@ impl Guest {
         let cmd = cmd.into();
         let (id, answers) = self.ask(Ask::Run(cmd.command.clone()))?;
         let link = Arc::clone(&self.link);
-        Process::new(cmd, answers, Box::new(Handle { id, link }))
+        Process::new(cmd, answers, Arc::new(Handle { id, link }))
     }
 
     /// The TCP ports that listen, ascending.

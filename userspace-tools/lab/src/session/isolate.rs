@@ -61,6 +61,11 @@ pub(super) struct Run {
     pub(super) tools: Tools,
 }
 
+/// Whether this process is in namespaces of its own.
+pub fn is_inside() -> bool {
+    std::process::id() == 1 && env::var_os(INSIDE).is_some()
+}
+
 /// Goes into namespaces of its own, unless this process is there already.
 ///
 /// # Errors

@@ -145,7 +145,7 @@ impl Machine {
         tools: &Tools,
     ) -> Result<(Self, UnixStream)> {
         let listener = listen(dir)?;
-        let fs_log = log.with_extension("fs.log");
+        let (stdout, stderr) = create(&log.with_extension("fs.log"))?;
         let mut command = tools.command("/usr/libexec/virtiofsd", "/");
         command
             .args(["--shared-dir", GUEST_ROOT])
@@ -158,39 +158,36 @@ impl Machine {
                 "warn",
             ])
             .stdin(Stdio::null())
-            .stdout(create(&fs_log)?)
-            .stderr(create(&fs_log)?);
+            .stdout(stdout)
+            .stderr(stderr);
         pass(&mut command, listener.into())?;
-        let virtiofsd = command.spawn().context("start virtiofsd")?;
+        let mut virtiofsd = command.spawn().context("start virtiofsd")?;
         drop(command);
 
         let (here, there) = UnixStream::pair()?;
+        let (stdout, stderr) = create(log)?;
         let mut command = tools.command("qemu-system-x86_64", "/");
         command
             .args(config.arguments())
             .stdin(Stdio::null())
-            .stdout(create(log)?)
-            .stderr(create(log)?);
+            .stdout(stdout)
+            .stderr(stderr);
         pass(&mut command, there.into())?;
-        let qemu = command.spawn();
+        let qemu = command.spawn().context("start qemu-system-x86_64");
         // Closes this process's copy of QEMU's end, so that QEMU's end is seen as one.
         drop(command);
-        let mut machine = Self {
-            // A machine without QEMU is only there to be dropped.
-            qemu: match qemu {
-                Ok(qemu) => qemu,
-                Err(error) => {
-                    let mut virtiofsd = virtiofsd;
-                    let _ = virtiofsd.kill();
-                    let _ = virtiofsd.wait();
-                    return Err(error).context("start qemu-system-x86_64");
-                }
-            },
+        let qemu = match qemu {
+            Ok(qemu) => qemu,
+            Err(error) => {
+                end(&mut virtiofsd);
+                return Err(error);
+            }
+        };
+        let machine = Self {
+            qemu,
             virtiofsd,
             log: log.to_path_buf(),
         };
-        // An early end is told by the agent's port; this only keeps the child from being a zombie.
-        let _ = machine.qemu.try_wait();
         Ok((machine, here))
     }
 
@@ -211,11 +208,15 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         for child in [&mut self.qemu, &mut self.virtiofsd] {
-            // Nothing to kill if it has ended.
-            let _ = child.kill();
-            let _ = child.wait();
+            end(child);
         }
     }
+}
+
+fn end(child: &mut Child) {
+    // Nothing to kill if it has ended.
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// Listens for QEMU on virtiofsd's behalf, so that there is nothing to wait for.
@@ -238,12 +239,10 @@ fn pass(command: &mut std::process::Command, fd: OwnedFd) -> Result<()> {
     Ok(())
 }
 
-fn create(path: &Path) -> Result<File> {
-    File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| path.display().to_string())
+/// A new log for both output streams of a process.
+fn create(path: &Path) -> Result<(File, File)> {
+    let log = File::create(path).with_context(|| path.display().to_string())?;
+    Ok((log.try_clone()?, log))
 }
 
 #[cfg(test)]

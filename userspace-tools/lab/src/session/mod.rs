@@ -59,9 +59,9 @@ use lab_proto::Interface;
 pub use builder::{Builder, Driver, Kernel, Kvm};
 pub use card::{Action, Card, Counters};
 pub use guest::Guest;
-pub use isolate::{enter, Entered};
+pub use isolate::{enter, is_inside, Entered};
 pub use lab_proto::{Size, Status};
-pub use process::{Cmd, Output, Piece, Process};
+pub use process::{Cmd, Output, Piece, Process, Remote};
 pub use wire::Wire;
 
 pub(crate) use isolate::join;
@@ -160,8 +160,16 @@ impl Session {
     ///
     /// The module does not load, or an interface does not come up.
     pub fn load_driver(&self, driver: Driver, params: &str) -> Result<()> {
-        for (path, params) in self.paths.modules(driver, params)? {
-            self.guest.load_module(&path, &params)?;
+        let loaded = self.guest.read_file("/proc/modules")?;
+        let loaded = String::from_utf8_lossy(&loaded);
+        for &(name, file) in driver.dependencies() {
+            let is_it = |line: &str| line.split(' ').next() == Some(name);
+            if !loaded.lines().any(is_it) {
+                self.guest.load_module(&self.paths.stock(file)?, "")?;
+            }
+        }
+        if let Some(path) = self.paths.module(driver)? {
+            self.guest.load_module(&path, params)?;
         }
         if driver == Driver::None {
             return Ok(());

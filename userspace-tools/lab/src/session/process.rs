@@ -3,7 +3,11 @@
 //! Commands and running processes, the same for the guest and the wire side.
 
 use std::{
-    sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender},
+    fmt,
+    sync::{
+        mpsc::{channel, Receiver, RecvTimeoutError, Sender},
+        Arc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -116,11 +120,20 @@ pub enum Piece<'a> {
 }
 
 /// The way to a running process.
-pub(super) trait Control: Send {
+pub(super) trait Control: Send + Sync {
     fn stdin(&self, bytes: Vec<u8>) -> Result<()>;
     fn close_stdin(&self) -> Result<()>;
     fn signal(&self, signal: i32) -> Result<()>;
     fn resize(&self, size: Size) -> Result<()>;
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A running process. Dropping it kills the process and its children.
@@ -128,7 +141,7 @@ pub struct Process {
     name: String,
     timeout: Duration,
     events: Receiver<Answer>,
-    control: Box<dyn Control>,
+    control: Arc<dyn Control>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     status: Option<Status>,
@@ -138,7 +151,7 @@ impl Process {
     pub(super) fn new(
         cmd: Cmd,
         events: Receiver<Answer>,
-        control: Box<dyn Control>,
+        control: Arc<dyn Control>,
     ) -> Result<Self> {
         let process = Self {
             name: describe(&cmd.command.argv),
@@ -154,6 +167,12 @@ impl Process {
             process.close_stdin()?;
         }
         Ok(process)
+    }
+
+    /// Limits the time that waiting takes from now on, instead of [`Cmd::timeout`].
+    pub fn limit(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// The command, for messages.
@@ -177,6 +196,11 @@ impl Process {
                 }
             }
         });
+    }
+
+    /// A handle that other threads can feed it through.
+    pub fn remote(&self) -> Remote {
+        Remote(Arc::clone(&self.control))
     }
 
     /// Feeds the standard input.
@@ -204,15 +228,6 @@ impl Process {
     /// The process's place is gone.
     pub fn signal(&self, signal: i32) -> Result<()> {
         self.control.signal(signal)
-    }
-
-    /// Tells the size of the terminal.
-    ///
-    /// # Errors
-    ///
-    /// The process's place is gone.
-    pub fn resize(&self, size: Size) -> Result<()> {
-        self.control.resize(size)
     }
 
     /// How it ended, if it has; does not wait.
@@ -335,6 +350,45 @@ impl Drop for Process {
     }
 }
 
+/// Feeds a process from another thread.
+#[derive(Clone)]
+pub struct Remote(Arc<dyn Control>);
+
+impl Remote {
+    /// Feeds the standard input.
+    ///
+    /// # Errors
+    ///
+    /// The process has no open standard input, or its place is gone.
+    pub fn write(&self, bytes: impl Into<Vec<u8>>) -> Result<()> {
+        self.0.stdin(bytes.into())
+    }
+
+    /// Ends the standard input.
+    ///
+    /// # Errors
+    ///
+    /// The process's place is gone.
+    pub fn close_stdin(&self) -> Result<()> {
+        self.0.close_stdin()
+    }
+
+    /// Tells the size of the terminal.
+    ///
+    /// # Errors
+    ///
+    /// The process has no terminal, or its place is gone.
+    pub fn resize(&self, size: Size) -> Result<()> {
+        self.0.resize(size)
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
+}
+
 /// A way to pass on what a process says.
 pub(super) type Events = Sender<Answer>;
 
@@ -386,7 +440,7 @@ mod tests {
         for answer in answers {
             sender.send(answer).unwrap();
         }
-        Process::new("some command".into(), receiver, Box::new(Nowhere)).unwrap()
+        Process::new("some command".into(), receiver, Arc::new(Nowhere)).unwrap()
     }
 
     #[test]

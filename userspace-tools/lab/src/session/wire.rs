@@ -8,7 +8,7 @@ use std::{
     process::{Child, Stdio},
     sync::{
         mpsc::{channel, Receiver, Sender},
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
     },
     thread,
     time::Duration,
@@ -98,7 +98,7 @@ impl Wire {
         drop(ended);
         let input = Mutex::new(child.stdin.take().map(feed));
         thread::spawn(move || finish(child, &streams, &events));
-        Process::new(cmd, receiver, Box::new(Handle { group, input }))
+        Process::new(cmd, receiver, Arc::new(Handle { group, input }))
     }
 }
 

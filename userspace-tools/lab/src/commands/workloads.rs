@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The loads that demo and bench run.
+
+use std::time::Duration;
+
+use crate::report::Client;
+
+/// No load takes longer than this.
+const LIMIT: Duration = Duration::from_secs(100);
+
+/// A server with the loads that it serves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Service {
+    /// Command line in the guest.
+    pub(super) server: &'static str,
+    /// The port that it listens on when it is ready.
+    pub(super) port: u16,
+    /// Its loads.
+    pub(super) loads: &'static [Load],
+}
+
+/// A load: its name and the client's command line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    pub(super) name: &'static str,
+    pub(super) client: &'static str,
+}
+
+/// Redis with a connection for each request, and with connections that stay.
+pub(super) const REDIS: Service = Service {
+    server: "redis-server --bind 0.0.0.0 :: --save '' --protected-mode no --daemonize no",
+    port: 6379,
+    loads: &[
+        Load {
+            name: "redis-short",
+            client: "redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 6000 --csv",
+        },
+        Load {
+            name: "redis-persistent",
+            client: "redis-benchmark -h 10.99.0.2 -k 1 -c 32 -t get -n 20000 --csv",
+        },
+    ],
+};
+
+impl Service {
+    /// A load of this service as the meter takes it.
+    pub(super) fn client(&self, load: &Load, offload: &[&str]) -> Client {
+        Client {
+            workload: load.name.into(),
+            server: self.server.into(),
+            client: load.client.into(),
+            offload: offload.iter().map(|name| (*name).into()).collect(),
+            transactions: None,
+            timeout: LIMIT,
+        }
+    }
+}
