@@ -37,7 +37,7 @@ pub struct TimestampOptions {
 }
 
 impl TimestampOptions {
-    /// The options as [`BITS`] bits.
+    /// The options as 6 bits.
     pub fn bits(&self) -> u8 {
         let wscale = self.wscale.map_or(NO_WSCALE, |shift| shift.min(MAX_WSCALE));
         let sack = if self.sack { SACK } else { 0 };

@@ -92,8 +92,8 @@ counters! {
     AckMismatch = "ack.mismatch",
     /// ACKs with a good cookie but a bad checksum, dropped.
     AckChecksum = "ack.drop.checksum",
-    /// ACKs with the cookie of a connection that has ended, dropped.
-    AckReplay = "ack.drop.replay",
+    /// ACKs with the cookie of a connection that has ended, passed to the host without the handshake.
+    AckReplay = "ack.replay",
     /// Frames dropped because their rule changed again and again during the lookup.
     RuleBusy = "rule.busy",
     /// Half-open connections kept for a server that speaks first.

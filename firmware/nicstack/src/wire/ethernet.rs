@@ -37,7 +37,7 @@ impl Tag {
 }
 
 /// Header of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ethernet {
     /// Destination.
     pub dst: [u8; 6],

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The stack of one vNIC as its port sees it.
+
+use crate::clock::{HostClock, Instant};
+use crate::half_open::HalfOpen;
+use crate::keys::Keys;
+use crate::listen::Listeners;
+use crate::lock::Lock;
+use crate::memory::{Capacity, MemoryError, Partition, Usage};
+use crate::recent::Recent;
+use crate::stats::{Counter, Stats};
+use crate::wire::segment::Content;
+use acceltcp_abi::cmd;
+use acceltcp_abi::setup::Handshake;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicBool, AtomicU64};
+
+/// What the stack has the port do. Calls are made in the order in which the effects must appear.
+pub trait Output {
+    /// Delivers a frame (Ethernet header first, no FCS) to the host.
+    fn to_host(&mut self, frame: &[u8]);
+
+    /// Sends a frame (Ethernet header first, no FCS, checksums filled in) on the wire.
+    fn to_wire(&mut self, frame: &[u8]);
+
+    /// Delivers a frame with the metadata [`acceltcp_abi::meta::RxMeta::handshake`]. Only a host that asked for
+    /// it gets such frames. A port that does not know the metadata delivers the frame without.
+    fn to_host_with(&mut self, frame: &[u8], handshake: &Handshake) {
+        let _ = handshake;
+        self.to_host(frame);
+    }
+}
+
+/// Words of memory for the tables.
+pub trait Memory: Deref<Target = [AtomicU64]> {}
+
+impl<M: Deref<Target = [AtomicU64]>> Memory for M {}
+
+/// The stack of one vNIC.
+#[derive(Debug)]
+pub struct Nic<M = &'static [AtomicU64]> {
+    pub(crate) memory: M,
+    pub(crate) control: AtomicBool,
+    pub(crate) attached: AtomicBool,
+    pub(crate) keys: Keys,
+    pub(crate) clock: HostClock,
+    pub(crate) listeners: Listeners,
+    pub(crate) recent: Recent,
+    pub(crate) half_open: HalfOpen,
+    pub(crate) stats: Stats,
+}
+
+impl Default for Nic {
+    fn default() -> Self {
+        Self {
+            memory: &[],
+            control: AtomicBool::default(),
+            attached: AtomicBool::default(),
+            keys: Keys::default(),
+            clock: HostClock::default(),
+            listeners: Listeners::default(),
+            recent: Recent::default(),
+            half_open: HalfOpen::default(),
+            stats: Stats::default(),
+        }
+    }
+}
+
+impl Nic {
+    /// A stack without memory, which passes all frames.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<M: Memory> Nic<M> {
+    /// Bytes that a reply may take.
+    pub const REPLY_MAX: usize = cmd::Header::SIZE + cmd::StatsReply::SIZE + Counter::COUNT * 8;
+
+    /// A stack whose tables have `capacity` in `memory`, which must be nobody else's.
+    pub fn with_memory(memory: M, capacity: Capacity) -> Result<Self, MemoryError> {
+        if !capacity.is_valid() {
+            return Err(MemoryError::TooManyEntries);
+        }
+        let needed = capacity.words();
+        if needed > memory.len() {
+            return Err(MemoryError::TooSmall {
+                needed,
+                given: memory.len(),
+            });
+        }
+        let mut partition = Partition::new(needed);
+        let listeners = partition.take(Listeners::words(capacity.listeners));
+        let recent = partition.take(Recent::words(capacity.recent));
+        let half_open = partition.take(HalfOpen::words(capacity.half_open));
+        Ok(Self {
+            control: AtomicBool::default(),
+            attached: AtomicBool::default(),
+            keys: Keys::default(),
+            clock: HostClock::default(),
+            listeners: Listeners::new(listeners, &memory, capacity.listeners),
+            recent: Recent::new(recent, &memory, capacity.recent),
+            half_open: HalfOpen::new(half_open, &memory, capacity.half_open),
+            stats: Stats::default(),
+            memory,
+        })
+    }
+
+    /// Takes a frame that came from the wire and passed the vNIC's L2 filters.
+    pub fn from_wire(&self, now: Instant, frame: &[u8], out: &mut impl Output) {
+        if self.listeners.is_empty() && self.recent.is_empty() {
+            self.stats.count(Counter::WirePassed);
+            return out.to_host(frame);
+        }
+        let counter = match Content::parse(frame) {
+            Ok(Content::Tcp(segment)) => return self.setup_from_wire(now, &segment, frame, out),
+            Ok(Content::Fragment) => Counter::WireFragment,
+            Ok(Content::Other) => Counter::WirePassed,
+            Err(_) => Counter::WireMalformed,
+        };
+        self.stats.count(counter);
+        out.to_host(frame);
+    }
+
+    /// Takes a frame that the host sends; segmented, with checksums filled in.
+    pub fn from_host(&self, now: Instant, frame: &[u8], out: &mut impl Output) {
+        let _ = now;
+        if !self.recent.is_empty() {
+            if let Ok(Content::Tcp(segment)) = Content::parse(frame) {
+                self.setup_from_host(&segment);
+            }
+        }
+        self.stats.count(Counter::HostPassed);
+        out.to_wire(frame);
+    }
+
+    /// Does what is due by time alone. To be called every 10 to 100 ms, by one worker or several.
+    pub fn poll(&self, now: Instant, out: &mut impl Output) {
+        self.setup_poll(now, out);
+    }
+
+    /// The driver is gone (reset of the device, or its datapath is off): all that it said is forgotten.
+    pub fn reset(&self) {
+        let _guard = Lock::take(&self.control);
+        self.forget_host();
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// What the tables use: listeners, recent and half-open connections.
+    pub fn usage(&self) -> [Usage; 3] {
+        [
+            self.listeners.usage(),
+            self.recent.usage(),
+            self.half_open.usage(),
+        ]
+    }
+}
