@@ -235,8 +235,13 @@ impl<'a> Vnic<'a> {
         let mut mask = 0u64;
         for vector in self.vectors.iter().take(control.rings as usize) {
             let ring = usize::from(vector.index);
-            let (producer, consumer, tx) =
-                ring_tx::new(self.device(), regs, ring, control.tx_size)?;
+            let (producer, consumer, tx) = ring_tx::new(
+                self.device(),
+                regs,
+                ring,
+                control.tx_size,
+                self.caps.has(ctrl::TXRWB),
+            )?;
             let rx = ring_rx::RxRing::new(
                 self.device(),
                 regs,

@@ -114,6 +114,11 @@ impl<'a> Regs<'a> {
         qc::register(qc::ring_queue(self.tx_start, ring), qc::ADD_WPTR)
     }
 
+    /// Offset of the read pointer of TX ring `ring`.
+    pub(crate) fn tx_status(&self, ring: usize) -> usize {
+        qc::register(qc::ring_queue(self.tx_start, ring), qc::STS_LO)
+    }
+
     /// Offset of the doorbell of freelist `ring`.
     pub(crate) fn freelist_doorbell(&self, ring: usize) -> usize {
         qc::register(qc::ring_queue(self.rx_start, ring), qc::ADD_WPTR)
@@ -122,6 +127,11 @@ impl<'a> Regs<'a> {
     /// Offset of the doorbell of the configuration queue.
     pub(crate) fn config_doorbell(&self) -> usize {
         qc::register(self.tx_start + qc::CONFIG_QUEUE, qc::ADD_WPTR)
+    }
+
+    /// Reads a status register of the queue controller.
+    pub(crate) fn queue_status(&self, register: usize) -> u32 {
+        self.queues.try_read32(register).unwrap_or(0)
     }
 
     /// Adds `count` to a write pointer. Orders what was written to memory before it.

@@ -231,7 +231,7 @@ impl<'a> RxRing<'a> {
             return None;
         };
         self.give(fresh);
-        let Ok(mut skb) = self.pool.into_skb(page, frame.offset, frame.len) else {
+        let Ok(mut skb) = self.pool.build_skb(page, frame.offset, frame.len) else {
             stats.no_memory.add(1);
             return None;
         };

@@ -103,6 +103,9 @@ pub(crate) struct Producer<'a> {
 /// The end that sent frames come out.
 pub(crate) struct Consumer<'a> {
     shared: Arc<Shared<'a>>,
+    regs: Arc<Regs<'a>>,
+    /// Where the card's read pointer is read, when the card does not write it back.
+    status: Option<usize>,
     tail: u32,
     /// The card's read pointer as last seen.
     card: u32,
@@ -118,12 +121,14 @@ pub(crate) struct Addresses {
     pub(crate) size_log2: u8,
 }
 
-/// Makes a ring of `size` descriptors, a power of two within the limits, for TX ring `index`.
+/// Makes a ring of `size` descriptors, a power of two within the limits, for TX ring `index` of a card that
+/// writes its read pointer back or not.
 pub(crate) fn new<'a>(
     dev: &'a Device<Bound>,
     regs: &Arc<Regs<'a>>,
     index: usize,
     size: u32,
+    writes_back: bool,
 ) -> Result<(Producer<'a>, Consumer<'a>, Addresses)> {
     if !size.is_power_of_two() || !(MIN_SIZE..=MAX_SIZE).contains(&size) {
         return Err(EINVAL);
@@ -159,6 +164,8 @@ pub(crate) fn new<'a>(
     };
     let consumer = Consumer {
         shared,
+        regs: regs.clone(),
+        status: (!writes_back).then(|| regs.tx_status(index)),
         tail: 0,
         card: 0,
     };
@@ -383,9 +390,15 @@ impl Consumer<'_> {
     /// Finishes the frames that the card has sent.
     pub(crate) fn complete(&mut self, polling: &Polling<'_>, queue: TxQueue, stats: &TxDoneStats) {
         let shared = &*self.shared;
-        // SAFETY: There is one word, which the card writes.
-        let card = unsafe { shared.write_back.as_ptr().cast::<u64>().read_volatile() };
-        let card = u64::from_le(card) as u32 & qc::PTR_MASK;
+        let card = match self.status {
+            None => {
+                let word = shared.write_back.as_ptr().cast::<u64>();
+                // SAFETY: There is one word, which the card writes.
+                u64::from_le(unsafe { word.read_volatile() }) as u32
+            }
+            Some(_) if shared.produced.load(Acquire) == self.tail => return,
+            Some(register) => self.regs.queue_status(register),
+        } & qc::PTR_MASK;
         if card == self.card {
             return;
         }

@@ -140,7 +140,11 @@ fn check(dev: &Device<Vnic<'_>>) -> bool {
         return true;
     }
     let up = vnic.control.lock().up;
-    if !up || vnic.regs.read32(regs::CTRL) & ctrl::ENABLE == 0 {
+    if !up {
+        // The last restart failed.
+        return true;
+    }
+    if vnic.regs.read32(regs::CTRL) & ctrl::ENABLE == 0 {
         dev_warn!(vnic.device(), "card has lost its state, restarting\n");
         return true;
     }

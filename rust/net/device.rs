@@ -148,11 +148,14 @@ impl MulticastList<'_> {
 
     /// Calls `visit` for each address, until it fails.
     pub(crate) fn for_each(&self, mut visit: impl FnMut([u8; 6]) -> Result) -> Result {
+        /// # Safety
+        ///
+        /// `arg` must be a closure of type `F`, `addr` an address of the list.
         unsafe extern "C" fn callback<F: FnMut([u8; 6]) -> Result>(
             arg: *mut c_void,
             addr: *const u8,
         ) -> c_int {
-            // SAFETY: `arg` is the closure given below, which nobody else uses in the meantime.
+            // SAFETY: The safety requirement; nobody else uses the closure in the meantime.
             let visit = unsafe { &mut *arg.cast::<F>() };
             // SAFETY: An address of a `struct netdev_hw_addr` has at least 32 bytes.
             let addr = unsafe { addr.cast::<[u8; 6]>().read() };

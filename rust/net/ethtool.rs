@@ -168,7 +168,7 @@ unsafe extern "C" fn get_drvinfo<T: Operations>(
     // SAFETY: Writable; the core has filled in driver and bus, and adds the final NUL.
     let info = unsafe { &mut *info };
     for (to, from) in info.fw_version.iter_mut().zip(answer.firmware) {
-        *to = from as _;
+        *to = from;
     }
 }
 

@@ -114,10 +114,14 @@ impl<T: Poll> Napi<T> {
         unsafe { bindings::napi_schedule_irqoff(self.napi.get()) }
     }
 
-    /// Schedules the instance from anywhere.
+    /// Schedules the instance in process context.
     pub(crate) fn schedule(&self) {
-        // SAFETY: As above.
-        unsafe { bindings::napi_schedule(self.napi.get()) };
+        // SAFETY: As above. With BHs off the softirq runs at the latest when they go on again.
+        unsafe {
+            bindings::local_bh_disable();
+            bindings::napi_schedule(self.napi.get());
+            bindings::local_bh_enable();
+        }
     }
 
     /// The C instance, to be the consumer of a page pool.

@@ -128,7 +128,12 @@ impl PagePool {
 
     /// Makes a socket buffer of `page`, whose frame begins `offset` bytes behind the headroom and has `len`
     /// bytes. Gives the page back when it cannot.
-    pub(crate) fn into_skb(&mut self, page: PoolPage, offset: usize, len: usize) -> Result<SkBuff> {
+    pub(crate) fn build_skb(
+        &mut self,
+        page: PoolPage,
+        offset: usize,
+        len: usize,
+    ) -> Result<SkBuff> {
         if offset + len > self.buffer_len() {
             self.recycle(page);
             return Err(EINVAL);

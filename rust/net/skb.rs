@@ -83,8 +83,11 @@ impl SkBuff {
 
     fn shared_info(&self) -> &bindings::skb_shared_info {
         let skb = self.raw();
-        // SAFETY: `end` is the offset of the shared info from `head` on 64-bit machines (see the assertion
-        // in the module's self-test), which is always there.
+        const {
+            // `NET_SKBUFF_DATA_USES_OFFSET`
+            assert!(core::mem::size_of::<bindings::sk_buff_data_t>() == 4);
+        }
+        // SAFETY: `end` is the offset of the shared info from `head`, which is always there.
         unsafe { &*skb.head.add(skb.end as usize).cast() }
     }
 
