@@ -82,7 +82,7 @@ impl TxRing {
         self.read
     }
 
-    /// Works on at most [`WINDOW`] descriptors; gives each frame to `take`.
+    /// Works on a bounded number of descriptors; gives each frame to `take`.
     pub fn service(
         &mut self,
         dma: Dma<'_>,
