@@ -159,6 +159,7 @@ impl Card {
         } else {
             data.fill(0);
         }
+        self.stats.read(at, data);
         for (at, byte) in (at..=usize::MAX).zip(data) {
             if let Some(live) = self.live_byte(at) {
                 *byte = live;
@@ -166,7 +167,7 @@ impl Card {
         }
     }
 
-    /// Byte `at` of BAR 0 when it is not a stored register.
+    /// Byte `at` of BAR 0 when it is neither a stored register nor part of a counter.
     fn live_byte(&self, at: usize) -> Option<u8> {
         if at == regs::STS || at == regs::STS + 1 {
             let status = self.status.load(Ordering::Acquire);
@@ -176,7 +177,7 @@ impl Card {
         } else if at >= MSIX_PBA {
             Some(self.irqs.pending_byte(at - MSIX_PBA))
         } else {
-            self.stats.byte(at)
+            None
         }
     }
 

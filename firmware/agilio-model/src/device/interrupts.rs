@@ -25,6 +25,12 @@ struct Vector {
 }
 
 impl Vector {
+    fn forget(&mut self) {
+        self.cause = ICR_UNMASKED;
+        self.waiting = 0;
+        self.pending = false;
+    }
+
     fn fire(&mut self, counters: &Counters) {
         match &self.eventfd {
             Some(eventfd) => {
@@ -117,13 +123,17 @@ impl Interrupts {
         })
     }
 
+    /// Forgets cause and events of `vector`, as if nothing had ever happened on it.
+    pub fn forget(&self, vector: u8) {
+        if let Some(vector) = self.vectors.get(usize::from(vector)) {
+            vector.lock().forget();
+        }
+    }
+
     /// Forgets every cause and event. The eventfds are the VMM's and stay.
     pub fn reset(&self) {
         for vector in &self.vectors {
-            let mut vector = vector.lock();
-            vector.cause = ICR_UNMASKED;
-            vector.waiting = 0;
-            vector.pending = false;
+            vector.lock().forget();
         }
     }
 }

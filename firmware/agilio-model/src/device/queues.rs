@@ -96,20 +96,26 @@ impl QueueController {
         Some((queue, pointers, register))
     }
 
-    /// Reads bytes at `offset`. What is not a status register reads as 0.
+    /// Reads bytes at `offset`. What is not a status register reads as 0. A register is read in one piece: the
+    /// host must not see half of a pointer that moves.
     pub fn read(&self, offset: usize, data: &mut [u8]) {
+        let mut word = (usize::MAX, [0; 4]);
         for (at, byte) in (offset..=usize::MAX).zip(data) {
-            let word = match self.find(at) {
-                Some((_, queue, reg)) if reg & !3 == qc::STS_LO => &queue.read,
-                Some((_, queue, reg)) if reg & !3 == qc::STS_HI => &queue.write,
-                _ => {
-                    *byte = 0;
-                    continue;
-                }
-            };
-            let word = word.load(Ordering::Acquire) & qc::PTR_MASK;
-            *byte = word.to_le_bytes()[at % 4];
+            if word.0 != at & !3 {
+                word = (at & !3, self.status(at & !3).to_le_bytes());
+            }
+            *byte = word.1[at % 4];
         }
+    }
+
+    /// The status register at `offset`, or 0.
+    fn status(&self, offset: usize) -> u32 {
+        let pointer = match self.find(offset) {
+            Some((_, queue, qc::STS_LO)) => &queue.read,
+            Some((_, queue, qc::STS_HI)) => &queue.write,
+            _ => return 0,
+        };
+        pointer.load(Ordering::Acquire) & qc::PTR_MASK
     }
 
     /// Takes a write of `data` at `offset`; returns the queue when its write pointer moved.

@@ -75,6 +75,12 @@ impl Card {
             if asked & (update::RING | update::RESET) != 0 {
                 let tx = tx_rings(regs, &settings, limits)?;
                 let rx = rx_rings(regs, &settings, limits)?;
+                // A driver that closed on an event left its cause standing, and relies on a ring that it
+                // turns on to begin unmasked.
+                let vectors = tx.iter().flatten().map(|ring| ring.vector);
+                for vector in vectors.chain(rx.iter().flatten().map(|ring| ring.vector)) {
+                    self.irqs.forget(vector);
+                }
                 for (index, config) in tx.into_iter().enumerate() {
                     let mut ring = self.tx[index].lock();
                     ring.configure(config, self.queues.tx(index));

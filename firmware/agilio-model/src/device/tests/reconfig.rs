@@ -2,7 +2,7 @@
 
 //! Registers, reconfiguration, mailbox and resets.
 
-use super::guest::{Guest, CTRL, MAC, OPEN, RINGS, RING_LOG2};
+use super::guest::{frame_to_card, Guest, CTRL, MAC, OPEN, RINGS, RING_LOG2};
 use crate::counters::Counter;
 use crate::device::registers::CAPABILITIES;
 use acceltcp_abi::pci::{VECTOR_LSC, VECTOR_RING0};
@@ -39,6 +39,28 @@ fn rings_are_enabled_and_disabled() {
         assert!(guest.card.rx[ring].lock().config().is_none());
     }
     assert_eq!(guest.counted(Counter::Reconfigs), 2);
+}
+
+/// The upstream driver never clears the cause of a ring's vector when it opens.
+#[test]
+fn a_ring_that_is_turned_on_is_unmasked() {
+    let mut guest = Guest::open();
+    let icr = regs::icr(usize::from(VECTOR_RING0));
+    for slot in 0..2 {
+        guest.put_frame(0, slot, &frame_to_card(60));
+        guest.transmit(0, 1);
+    }
+    assert_eq!(guest.interrupts(VECTOR_RING0), 1);
+    // It fired, another event waits, and the driver closes without a look.
+    guest.write32(regs::CTRL, CTRL & !ctrl::ENABLE);
+    assert_eq!(guest.reconfig(OPEN), 0);
+    guest.write32(regs::CTRL, CTRL);
+    assert_eq!(guest.reconfig(OPEN), 0);
+    assert_eq!(guest.read(icr), [regs::ICR_UNMASKED]);
+    assert_eq!(guest.interrupts(VECTOR_RING0), 0);
+    guest.put_frame(0, 0, &frame_to_card(60));
+    guest.transmit(0, 1);
+    assert_eq!(guest.interrupts(VECTOR_RING0), 1);
 }
 
 #[test]
