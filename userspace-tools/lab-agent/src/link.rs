@@ -4,8 +4,9 @@
 
 use std::{
     fs,
+    io::Write,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -28,7 +29,7 @@ const LINK_GROUP: u32 = 1;
 ///
 /// `ip` fails.
 pub(crate) fn up(name: &str) -> Result<()> {
-    ip(&["link", "set", "dev", name, "up"])
+    ip(&format!("link set dev {name} up\n"))
 }
 
 /// Names an interface, brings it up, waits for its carrier and gives it addresses.
@@ -48,34 +49,37 @@ pub(crate) fn configure(interface: &Interface) -> Result<()> {
             )
         })?;
     let name = interface.name.as_str();
+    let mut batch = String::new();
     if found != name {
-        ip(&["link", "set", "dev", &found, "down"])?;
-        ip(&["link", "set", "dev", &found, "name", name])?;
+        batch += &format!("link set dev {found} down\nlink set dev {found} name {name}\n");
     }
+    batch += &format!("link set dev {name} up\n");
     for address in &interface.addresses {
-        let mut args = vec!["address", "replace", address, "dev", name];
-        if address.contains(':') {
-            args.push("nodad");
-        }
-        ip(&args)?;
+        let option = if address.contains(':') { "nodad" } else { "" };
+        batch += &format!("address replace {address} dev {name} {option}\n");
     }
-    up(name)?;
+    ip(&batch)?;
     changes
         .wait(timeout, || has_carrier(name).then_some(()))
-        .with_context(|| format!("{name}: no carrier after {timeout:?}"))?;
-    // Addresses of an interface that was down while they were given do not survive everywhere.
-    for address in interface.addresses.iter().filter(|a| a.contains(':')) {
-        ip(&["address", "replace", address, "dev", name, "nodad"])?;
-    }
-    Ok(())
+        .with_context(|| format!("{name}: no carrier after {timeout:?}"))
 }
 
-fn ip(args: &[&str]) -> Result<()> {
-    let output = Command::new("ip").args(args).output().context("ip")?;
+/// Runs the lines of `batch`, each as a command of `ip`.
+fn ip(batch: &str) -> Result<()> {
+    let mut child = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("ip")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(batch.as_bytes()).context("ip")?;
+    }
+    let output = child.wait_with_output().context("ip")?;
     ensure!(
         output.status.success(),
-        "ip {}: {}",
-        args.join(" "),
+        "ip -batch: {}, of:\n{batch}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(())

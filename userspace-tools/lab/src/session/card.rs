@@ -101,6 +101,7 @@ impl Card {
         command
             .args(["--socket", &socket_name(number)])
             .args(["--control", &control_name(number)])
+            .args(["--mac", &format!("00:15:4d:00:00:{:02x}", number + 1)])
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
