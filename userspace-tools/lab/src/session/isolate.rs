@@ -110,7 +110,8 @@ fn depart(layout: &Layout) -> Result<ExitCode> {
 
     // Holds for children only; threads cannot be started any more.
     unshare(CloneFlags::CLONE_NEWPID).context("new PID namespace")?;
-    let mut command = Command::new(env::current_exe().context("own program")?);
+    // Not by name: a build may have put a newer program in its place.
+    let mut command = Command::new("/proc/self/exe");
     command.args(env::args_os().skip(1));
     command.env(INSIDE, number.to_string());
     // SAFETY: prctl is async-signal-safe and changes only the new process.

@@ -49,7 +49,8 @@ pub(crate) fn run(layout: &Layout, test: &LabTest, verbose: bool) -> Result<Tall
         print!("   {} ...", test.name);
         io::stdout().flush()?;
     }
-    let mut command = Command::new(std::env::current_exe()?);
+    // Not by name: a build may have put a newer program in its place.
+    let mut command = Command::new("/proc/self/exe");
     command
         .args(["test", "--one", &test.name])
         .stdin(Stdio::null());
