@@ -65,7 +65,8 @@ counters! {
     SynAo = "syn.host.ao",
     /// SYNs of Multipath TCP (RFC 8684), passed to the host.
     SynMptcp = "syn.host.mptcp",
-    /// SYNs with IPv4 options or an IPv6 extension that asks for more than to be skipped, passed to the host.
+    /// SYNs with IPv4 options, passed to the host. (IPv6 extension headers that may not be skipped hide what is
+    /// behind them: such frames are among those that setup has no part in.)
     SynIpOptions = "syn.host.ip_options",
     /// SYNs with FIN, dropped.
     SynFin = "syn.drop.fin",
