@@ -2,6 +2,7 @@
 
 //! The command line.
 
+use crate::device::descriptors::Format;
 use crate::wire::{FaultSpec, WireSpec};
 use acceltcp_abi::regs;
 use clap::Parser;
@@ -40,6 +41,9 @@ pub struct Cli {
     /// Threads that serve the host's rings
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
+    /// Format of TX descriptors
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub datapath: Format,
     /// Be a plain Agilio: announce no AccelTCP
     #[arg(long)]
     pub plain: bool,

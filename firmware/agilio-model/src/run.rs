@@ -46,6 +46,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     let identity = Identity {
         mac: cli.mac,
         rings: usize::from(cli.rings),
+        format: cli.datapath,
         features: (!cli.plain).then_some(0),
     };
     let host_capture = match &cli.host_pcap {

@@ -15,6 +15,7 @@
 //! * [`tlv`]: capability TLVs.
 //! * [`mbox`]: mailbox commands.
 //! * [`nfd3`]: descriptors of the NFD3 datapath.
+//! * [`nfdk`]: TX descriptors of the NFDK datapath.
 //! * [`meta`]: the metadata in front of a frame.
 //! * [`cmd`]: commands to the AccelTCP firmware.
 //! * [`setup`]: rules for connection setup, and what the NIC tells of a handshake.
@@ -30,6 +31,7 @@ pub mod counter;
 pub mod mbox;
 pub mod meta;
 pub mod nfd3;
+pub mod nfdk;
 pub mod pci;
 pub mod qc;
 pub mod regs;

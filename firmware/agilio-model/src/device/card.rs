@@ -124,6 +124,7 @@ impl Card {
         Limits {
             rings: self.identity.rings,
             vectors: self.irqs.count(),
+            format: self.identity.format,
         }
     }
 

@@ -9,12 +9,12 @@ use super::rx::RxFrame;
 use super::settings::{Settings, ETH_HLEN};
 use super::tx::{Progress, TxFrame};
 use crate::counters::{Counter, DropReason};
-use crate::offload::checksum::{self, Wanted};
+use crate::offload::checksum;
 use crate::offload::filter::Filter;
 use crate::offload::lso::{Lso, LsoParams};
 use crate::wire::FrameDirection;
 use acceltcp_abi::meta::RxMeta;
-use acceltcp_abi::nfd3::{RX_EOP, TX_LSO};
+use acceltcp_abi::nfd3::RX_EOP;
 use acceltcp_abi::regs::ctrl;
 
 /// How the card is.
@@ -149,10 +149,9 @@ impl Ports<'_> {
         if let Some(capture) = &card.host_capture {
             capture.record(FrameDirection::Out, bytes);
         }
-        let result = if frame.desc.flags & TX_LSO != 0 {
-            self.segment(frame)
-        } else {
-            self.send(frame)
+        let result = match frame.offload.lso {
+            Some(params) => self.segment(frame, params),
+            None => self.send(frame),
         };
         if let Err(reason) = result {
             card.counters.drop_frame(reason);
@@ -167,20 +166,19 @@ impl Ports<'_> {
         }
         if settings.has(ctrl::TXCSUM) {
             // What is of another kind than the host says goes out as it is.
-            let _ = checksum::fill(frame.bytes, Wanted::from_tx_flags(frame.desc.flags));
+            let _ = checksum::fill(frame.bytes, frame.offload.checksums);
         }
         let card = self.card;
         card.nic.from_host(card.now(), frame.bytes, self);
         Ok(())
     }
 
-    fn segment(&mut self, frame: TxFrame<'_>) -> Result<(), DropReason> {
+    fn segment(&mut self, frame: TxFrame<'_>, params: LsoParams) -> Result<(), DropReason> {
         let settings = &self.datapath.settings;
         if !settings.has(ctrl::LSO2) {
             return Err(DropReason::BadLso);
         }
-        let lso = Lso::new(frame.bytes, LsoParams::from_desc(frame.desc))
-            .map_err(|_| DropReason::BadLso)?;
+        let lso = Lso::new(frame.bytes, params).map_err(|_| DropReason::BadLso)?;
         if lso.max_segment() > settings.max_frame() {
             return Err(DropReason::TooLong);
         }

@@ -21,6 +21,7 @@ pub mod card;
 pub mod config_space;
 pub mod control;
 pub mod datapath;
+pub mod descriptors;
 pub mod dma;
 pub mod hostile;
 pub mod interrupts;

@@ -5,14 +5,15 @@
 //! Registers that live elsewhere (link status, interrupt causes, statistics) are laid over this by
 //! [`super::card::Card`].
 
+use super::descriptors::Format;
 use acceltcp_abi::pci::{CTRL_BAR_SIZE, SUBSYSTEM_DEVICE, VECTOR_RING0};
 use acceltcp_abi::regs::{self, ctrl, ctrl1, Version};
 use acceltcp_abi::tlv::{self, AccelTcp, Header};
 use std::ops::Range;
 use zerocopy::IntoBytes;
 
-/// ABI version shown: NFD3, generic class, 5.3.
-const VERSION: Version = Version(0x0000_0503);
+/// ABI version shown, but for the bit of the datapath: generic class, 5.3.
+const VERSION: u32 = 0x0000_0503;
 /// Largest MTU.
 pub const MAX_MTU: u32 = 9216;
 /// Hardware queue of TX ring 0.
@@ -59,6 +60,8 @@ pub struct Identity {
     pub mac: [u8; 6],
     /// Ring pairs, 1 to [`regs::MAX_RINGS`].
     pub rings: usize,
+    /// Datapath.
+    pub format: Format,
     /// Offloads to announce, or `None` for a plain Agilio.
     pub features: Option<u32>,
 }
@@ -86,7 +89,11 @@ impl Registers {
         regs.set16(regs::MACADDR_LO, mac_lo);
         regs.set8(regs::LSC, regs::NO_VECTOR);
         regs.set8(regs::EXN, regs::NO_VECTOR);
-        regs.set32(regs::VERSION, VERSION.0);
+        let datapath = match identity.format {
+            Format::Nfd3 => 0,
+            Format::Nfdk => Version::NFDK,
+        };
+        regs.set32(regs::VERSION, VERSION | datapath);
         regs.set32(regs::CAP, CAPABILITIES);
         regs.set32(regs::CAP_WORD1, CAPABILITIES_WORD1);
         regs.set32(regs::MAX_TXRINGS, identity.rings as u32);
@@ -196,6 +203,7 @@ mod tests {
         Identity {
             mac: [0x02, 0x15, 0x4d, 1, 2, 3],
             rings: 8,
+            format: Format::Nfd3,
             features,
         }
     }

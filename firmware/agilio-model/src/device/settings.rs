@@ -2,10 +2,11 @@
 
 //! What a reconfiguration asks for, read from the registers and checked before anything is changed.
 
+use super::descriptors::Format;
 use super::dma::reachable;
 use super::registers::{Registers, MAX_MTU};
 use crate::offload::rss::Rss;
-use acceltcp_abi::nfd3::{FreelistDesc, TxDesc};
+use acceltcp_abi::nfd3::FreelistDesc;
 use acceltcp_abi::regs::{self, ctrl};
 
 /// Bytes of an Ethernet header.
@@ -15,7 +16,7 @@ const VLAN_HLEN: usize = 4;
 /// Smallest MTU that IPv4 allows (RFC 791).
 const MIN_MTU: u32 = 68;
 /// log2 of the fewest and the most descriptors of a ring.
-const RING_SIZE_LOG2: std::ops::RangeInclusive<u8> = 4..=15;
+const RING_SIZE_LOG2: std::ops::RangeInclusive<u8> = 4..=16;
 /// Bits of [`regs::FLBUFSZ`]; the byte above is [`regs::EXN`].
 const FLBUFSZ_MASK: u32 = 0xff_ffff;
 
@@ -70,6 +71,8 @@ pub struct TxConfig {
     pub vector: u8,
     /// Where the read pointer is written back to.
     pub write_back: Option<u64>,
+    /// Format of its descriptors.
+    pub format: Format,
     /// Whether a frame may take several descriptors.
     pub gather: bool,
 }
@@ -94,6 +97,8 @@ pub struct Limits {
     pub rings: usize,
     /// MSI-X entries.
     pub vectors: usize,
+    /// Format of TX descriptors.
+    pub format: Format,
 }
 
 impl Settings {
@@ -175,7 +180,9 @@ pub fn tx_rings(
     settings: &Settings,
     limits: Limits,
 ) -> Result<Vec<Option<TxConfig>>, ConfigError> {
-    let gather = settings.has(ctrl::GATHER);
+    let format = limits.format;
+    // With NFDK even one buffer may take several descriptors.
+    let gather = settings.has(ctrl::GATHER) || format == Format::Nfdk;
     each_ring(regs.get64(regs::TXRS_ENABLE), settings, limits, |ring| {
         let mut write_back = None;
         if settings.has(ctrl::TXRWB) {
@@ -185,12 +192,13 @@ pub fn tx_rings(
         }
         let count = ring_size(regs.get8(regs::txr_sz(ring)))?;
         let addr = regs.get64(regs::txr_addr(ring));
-        area(addr, count, TxDesc::SIZE)?;
+        area(addr, count, format.desc_size())?;
         Ok(TxConfig {
             addr,
             count,
             vector: vector(regs.get8(regs::txr_vec(ring)), limits)?,
             write_back,
+            format,
             gather,
         })
     })

@@ -2,19 +2,19 @@
 
 //! TX rings: descriptors to frames.
 
+use super::descriptors::{Format, Meta, Next, Offload, Packet, MAX_FRAGMENTS};
 use super::dma::Dma;
 use super::interrupts::Interrupts;
+use super::memory::BadAddress;
 use super::queues::Pointers;
 use super::settings::{TxConfig, ETH_HLEN};
 use crate::counters::{Counter, Counters, DropReason};
-use acceltcp_abi::nfd3::TxDesc;
-use acceltcp_abi::{qc, regs};
-use zerocopy::IntoBytes;
+use acceltcp_abi::{nfdk, qc, regs};
 
 /// Descriptors that are fetched and worked on at a time. Bounds the work between two chances for a
 /// reconfiguration, and the fragments of a frame.
-const WINDOW: usize = 64;
-/// Most bytes of a frame with its metadata: what the length field of a descriptor holds.
+const WINDOW: usize = MAX_FRAGMENTS;
+/// Most bytes of a frame with its metadata.
 const MAX_FRAME: usize = 0xffff;
 
 /// What is left to do on a ring.
@@ -32,15 +32,21 @@ pub struct TxRing {
     config: Option<TxConfig>,
     /// Descriptors done since the ring was enabled.
     read: u32,
-    window: Box<[TxDesc; WINDOW]>,
-    frame: Box<[u8; MAX_FRAME]>,
-    scratch: Box<[u8; MAX_FRAME]>,
+    buffers: Box<Buffers>,
+}
+
+/// Room to work in.
+struct Buffers {
+    window: [u8; WINDOW * Format::Nfd3.desc_size()],
+    packet: Packet,
+    frame: [u8; MAX_FRAME],
+    scratch: [u8; MAX_FRAME],
 }
 
 /// A frame as the host gave it.
 pub struct TxFrame<'a> {
-    /// First descriptor: flags and segmentation.
-    pub desc: &'a TxDesc,
+    /// What to do with it.
+    pub offload: &'a Offload,
     /// The frame, metadata taken off.
     pub bytes: &'a mut [u8],
     /// Room for a frame made of it.
@@ -52,9 +58,12 @@ impl Default for TxRing {
         Self {
             config: None,
             read: 0,
-            window: Box::new([TxDesc::default(); WINDOW]),
-            frame: Box::new([0; MAX_FRAME]),
-            scratch: Box::new([0; MAX_FRAME]),
+            buffers: Box::new(Buffers {
+                window: [0; WINDOW * Format::Nfd3.desc_size()],
+                packet: Packet::default(),
+                frame: [0; MAX_FRAME],
+                scratch: [0; MAX_FRAME],
+            }),
         }
     }
 }
@@ -89,7 +98,7 @@ impl TxRing {
         pointers: &Pointers,
         irqs: &Interrupts,
         counters: &Counters,
-        mut take: impl FnMut(TxFrame<'_>),
+        take: impl FnMut(TxFrame<'_>),
     ) -> Progress {
         let Some(config) = self.config else {
             return Progress::Idle;
@@ -98,36 +107,12 @@ impl TxRing {
         if available == 0 {
             return Progress::Idle;
         }
-        let mut failure = None;
         let mut used = 0;
-        match self.fetch(&config, dma, available) {
-            Err(reason) => failure = Some(reason),
-            Ok(fetched) => {
-                while let Some(len) = self.window[used..fetched].iter().position(TxDesc::is_eop) {
-                    let chain = &self.window[used..=used + len];
-                    match gather(chain, &config, dma, &mut self.frame[..]) {
-                        Ok(bytes) => take(TxFrame {
-                            desc: &chain[0],
-                            bytes,
-                            scratch: &mut self.scratch[..],
-                        }),
-                        Err(reason) => {
-                            failure = Some(reason);
-                            break;
-                        }
-                    }
-                    used += chain.len();
-                }
-                if used == 0 && (fetched == WINDOW || available == config.count) {
-                    // A frame without an end.
-                    failure = failure.or(Some(DropReason::BadDescriptor));
-                }
-            }
-        }
+        let mut result = self.work(&config, dma, available, &mut used, take);
         if used != 0 && self.complete(&config, used, dma, pointers, irqs).is_err() {
-            failure = Some(DropReason::BadAddress);
+            result = Err(DropReason::BadAddress);
         }
-        if let Some(reason) = failure {
+        if let Err(reason) = result {
             counters.drop_frame(reason);
             counters.add(Counter::RingsStopped, 1);
             self.config = None;
@@ -140,6 +125,50 @@ impl TxRing {
         }
     }
 
+    /// Fetches descriptors and works on them; `used` counts those done, also when one of them was bad.
+    fn work(
+        &mut self,
+        config: &TxConfig,
+        dma: Dma<'_>,
+        available: u32,
+        used: &mut usize,
+        mut take: impl FnMut(TxFrame<'_>),
+    ) -> Result<(), DropReason> {
+        let fetched = self.fetch(config, dma, available)?;
+        let Buffers {
+            window,
+            packet,
+            frame,
+            scratch,
+        } = &mut *self.buffers;
+        let size = config.format.desc_size();
+        while *used < fetched {
+            let rest = &window[*used * size..fetched * size];
+            let position = self.read.wrapping_add(*used as u32);
+            match config.format.next(rest, position, packet) {
+                Next::Packet(count) => {
+                    let bytes = gather(packet, config, dma, frame)?;
+                    take(TxFrame {
+                        offload: &packet.offload,
+                        bytes,
+                        scratch,
+                    });
+                    *used += count;
+                }
+                Next::Skip(count) => *used += count,
+                // A packet without an end.
+                Next::Incomplete
+                    if *used == 0 && (fetched == WINDOW || available == config.count) =>
+                {
+                    return Err(DropReason::BadDescriptor);
+                }
+                Next::Incomplete => break,
+                Next::Bad => return Err(DropReason::BadDescriptor),
+            }
+        }
+        Ok(())
+    }
+
     /// Copies the next descriptors into the window and returns how many.
     fn fetch(
         &mut self,
@@ -150,15 +179,15 @@ impl TxRing {
         if available > config.count {
             return Err(DropReason::BadDescriptor);
         }
+        let size = config.format.desc_size();
         let total = (available as usize).min(WINDOW);
         let first = self.read & (config.count - 1);
         let to_end = total.min((config.count - first) as usize);
-        let (head, tail) = self.window[..total].split_at_mut(to_end);
-        let at = config.addr + u64::from(first) * TxDesc::SIZE as u64;
-        dma.read(at, head.as_mut_bytes())
-            .map_err(|_| DropReason::BadAddress)?;
+        let (head, tail) = self.buffers.window[..total * size].split_at_mut(to_end * size);
+        let at = config.addr + u64::from(first) * size as u64;
+        dma.read(at, head).map_err(|_| DropReason::BadAddress)?;
         if !tail.is_empty() {
-            dma.read(config.addr, tail.as_mut_bytes())
+            dma.read(config.addr, tail)
                 .map_err(|_| DropReason::BadAddress)?;
         }
         Ok(total)
@@ -172,7 +201,7 @@ impl TxRing {
         dma: Dma<'_>,
         pointers: &Pointers,
         irqs: &Interrupts,
-    ) -> Result<(), super::memory::BadAddress> {
+    ) -> Result<(), BadAddress> {
         self.read = self.read.wrapping_add(used as u32);
         pointers.set_read(self.read);
         if let Some(addr) = config.write_back {
@@ -183,29 +212,34 @@ impl TxRing {
     }
 }
 
-/// Copies the frame that `chain` describes to `buffer`, and returns it without its metadata.
+/// Copies `packet` to `buffer`, and returns it without its metadata.
 fn gather<'f>(
-    chain: &[TxDesc],
+    packet: &Packet,
     config: &TxConfig,
     dma: Dma<'_>,
     buffer: &'f mut [u8],
 ) -> Result<&'f mut [u8], DropReason> {
-    if chain.len() > 1 && !config.gather {
+    if packet.fragments().len() > 1 && !config.gather {
         return Err(DropReason::BadDescriptor);
     }
     let mut end = 0;
-    for desc in chain {
+    for fragment in packet.fragments() {
         let start = end;
-        end += usize::from(desc.dma_len.get());
+        end += fragment.len;
         let part = buffer
             .get_mut(start..end)
             .ok_or(DropReason::BadDescriptor)?;
-        dma.read(desc.dma_addr(), part)
+        dma.read(fragment.addr, part)
             .map_err(|_| DropReason::BadAddress)?;
     }
-    let head = &chain[0];
-    if end != usize::from(head.data_len.get()) || end < head.meta_len() + ETH_HLEN {
+    let bytes = &mut buffer[..end];
+    let meta_len = match (packet.meta, bytes.first_chunk()) {
+        (Meta::Length(len), _) => len,
+        (Meta::Chain, Some(word)) => (u32::from_be_bytes(*word) & nfdk::CHAIN_LEN_MASK) as usize,
+        (Meta::Chain, None) => return Err(DropReason::BadDescriptor),
+    };
+    if packet.length.is_some_and(|length| length != end) || end < meta_len + ETH_HLEN {
         return Err(DropReason::BadDescriptor);
     }
-    Ok(&mut buffer[head.meta_len()..end])
+    Ok(&mut bytes[meta_len..])
 }

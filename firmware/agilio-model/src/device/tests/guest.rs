@@ -4,6 +4,7 @@
 
 use crate::counters::{Counter, Counters, DropReason};
 use crate::device::card::{Card, Parts};
+use crate::device::descriptors::Format;
 use crate::device::registers::{Identity, START_RXQ, START_TXQ};
 use crate::device::server::Backend;
 use crate::device::tx::Progress;
@@ -94,6 +95,11 @@ pub(super) struct Guest {
 impl Guest {
     /// A card behind which memory is mapped, with bus master on and eventfds in place; rings are off.
     pub(super) fn new() -> Self {
+        Self::with_format(Format::Nfd3)
+    }
+
+    /// The same with a card of another datapath.
+    pub(super) fn with_format(format: Format) -> Self {
         let (sent, from_card) = channel();
         let (feed, incoming) = channel();
         let wire = Arc::new(TestWire {
@@ -106,6 +112,7 @@ impl Guest {
             identity: Identity {
                 mac: MAC,
                 rings: RINGS,
+                format,
                 features: Some(0),
             },
             workers: 2,

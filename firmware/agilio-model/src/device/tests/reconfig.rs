@@ -85,7 +85,7 @@ fn what_cannot_be_done_is_refused_and_stops_the_datapath() {
             g.write(regs::txr_sz(0), &[3])
         }),
         ("TX ring too large", |g, _, _| {
-            g.write(regs::txr_sz(0), &[16])
+            g.write(regs::txr_sz(0), &[17])
         }),
         ("RX ring too large", |g, _, _| {
             g.write(regs::rxr_sz(1), &[255]);

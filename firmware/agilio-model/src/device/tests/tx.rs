@@ -3,12 +3,14 @@
 //! Frames from the host.
 
 use super::guest::{
-    frame_to_card, not_last, tx_buffer, tx_desc, udp_to_card, write_back, Guest, BASE, CTRL,
-    MEMORY, OPEN, RING,
+    frame_to_card, not_last, tx_buffer, tx_desc, tx_ring, udp_to_card, write_back, Guest, BASE,
+    CTRL, MEMORY, OPEN, RING,
 };
 use crate::counters::{Counter, DropReason};
+use crate::device::descriptors::Format;
 use crate::offload::checksum;
 use acceltcp_abi::nfd3::{self, TxDesc};
+use acceltcp_abi::nfdk;
 use acceltcp_abi::pci::VECTOR_RING0;
 use acceltcp_abi::regs::{self, ctrl, stats};
 use zerocopy::little_endian::U16;
@@ -305,4 +307,105 @@ fn with_the_link_down_frames_are_completed_and_dropped() {
     assert!(guest.sent().is_empty());
     assert_eq!(guest.read_pointer(0), 1);
     assert_eq!(guest.dropped(DropReason::LinkDown), 1);
+}
+
+/// Puts `words` from slot `slot` of NFDK TX ring 0 on.
+fn put_nfdk(guest: &Guest, slot: u64, words: &[[u8; 8]]) {
+    guest.poke(tx_ring(0) + slot * 8, words.as_flattened());
+}
+
+fn nfdk_data(addr: u64, len_type: u16) -> [u8; 8] {
+    (addr << 32 | u64::from(len_type) << 16 | addr >> 32).to_le_bytes()
+}
+
+#[test]
+fn nfdk_frames_go_out() {
+    let mut guest = Guest::with_format(Format::Nfdk);
+    guest.configure();
+    assert_eq!(guest.reconfig(OPEN), 0);
+    let small = udp_to_card(1000, b"payload");
+    guest.poke(tx_buffer(0), &small);
+    let large = tcp_frame(3500);
+    guest.poke(tx_buffer(1), &large[..54]);
+    guest.poke(tx_buffer(2), &large[54..]);
+    let chained = [&[0, 0, 0, 4][..], &small].concat();
+    guest.poke(tx_buffer(3), &chained);
+    let checksums = [nfdk::META_L3_CSUM | nfdk::META_L4_CSUM, 0, 0, 0, 0, 0, 0, 0];
+    let simple = nfdk::TYPE_SIMPLE | nfdk::EOP;
+    put_nfdk(
+        &guest,
+        0,
+        &[
+            nfdk_data(tx_buffer(0), simple | (small.len() - 1) as u16),
+            checksums,
+            nfdk_data(tx_buffer(1), nfdk::TYPE_TSO | 53),
+            nfdk_data(tx_buffer(2), nfdk::EOP | 3499),
+            checksums,
+            [0xe8, 3, 54, 4, 14, 34, 0, 0],
+        ],
+    );
+    // The rest of the block is zero.
+    let block = u64::from(nfdk::BLOCK);
+    put_nfdk(
+        &guest,
+        block,
+        &[
+            nfdk_data(tx_buffer(3), simple | (chained.len() - 1) as u16),
+            [nfdk::META_CHAIN, 0, 0, 0, 0, 0, 0, 0],
+        ],
+    );
+    guest.transmit(0, 10);
+    assert_eq!(guest.read_pointer(0), 6, "no part of a gap is given back");
+    guest.transmit(0, nfdk::BLOCK + 2 - 10);
+    let sent = guest.sent();
+    let lengths: Vec<_> = sent.iter().map(Vec::len).collect();
+    assert_eq!(
+        lengths,
+        [small.len(), 1054, 1054, 1054, 554, small.len()],
+        "gaps are skipped"
+    );
+    let flags = checksum::verify(&sent[0]).rx_flags();
+    assert_ne!(flags & nfd3::RX_UDP_CSUM_OK, 0);
+    assert_eq!(sent[5], small, "metadata is taken off");
+    assert_eq!(guest.read_pointer(0), nfdk::BLOCK + 2);
+    assert_eq!(written_back(&guest), block + 2);
+}
+
+#[test]
+fn bad_nfdk_descriptors_stop_the_ring() {
+    let simple = nfdk::TYPE_SIMPLE | nfdk::EOP;
+    let meta = [0; 8];
+    let chain = [nfdk::META_CHAIN, 0, 0, 0, 0, 0, 0, 0];
+    let cases = [
+        (
+            [nfdk_data(tx_buffer(0), 3 << 12), meta],
+            DropReason::BadDescriptor,
+        ),
+        (
+            [nfdk_data(tx_buffer(0), simple | 9), meta],
+            DropReason::BadDescriptor,
+        ),
+        (
+            [nfdk_data(BASE + MEMORY, simple | 59), meta],
+            DropReason::BadAddress,
+        ),
+        (
+            [nfdk_data(1 << 40, simple | 59), meta],
+            DropReason::BadAddress,
+        ),
+        (
+            [nfdk_data(tx_buffer(0), simple | 59), chain],
+            DropReason::BadDescriptor,
+        ),
+    ];
+    for (words, reason) in cases {
+        let mut guest = Guest::with_format(Format::Nfdk);
+        guest.configure();
+        assert_eq!(guest.reconfig(OPEN), 0);
+        guest.poke(tx_buffer(0), &[0xff; 60]);
+        put_nfdk(&guest, 0, &words);
+        guest.transmit(0, 2);
+        assert_eq!(guest.dropped(reason), 1, "{words:x?}");
+        assert!(!guest.card.tx[0].lock().is_on());
+    }
 }
