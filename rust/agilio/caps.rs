@@ -29,9 +29,14 @@ const CTRL_SUPPORTED: u32 = ctrl::PROMISC
     | ctrl::TXRWB
     | ctrl::LSO2
     | ctrl::RSS2
+    | ctrl::IRQMOD
     | ctrl::CSUM_COMPLETE
     | ctrl::LIVE_ADDR;
 
+/// Clock of the card where no TLV says otherwise, in MHz (as `nfp_net_tlv_caps_parse()` takes it).
+const DEFAULT_ME_MHZ: u32 = 1200;
+/// The card counts time in ticks of this many cycles.
+const CYCLES_PER_TICK: u32 = 16;
 /// Most ring pairs that this driver uses.
 pub(crate) const MAX_RINGS: u32 = 32;
 
@@ -49,6 +54,8 @@ pub(crate) struct Caps {
     pub(crate) max_mtu: u32,
     /// Where a frame starts in its buffer; `None` = right behind its metadata.
     pub(crate) rx_offset: Option<usize>,
+    /// Ticks of the interrupt moderation a microsecond.
+    pub(crate) ticks_per_us: u32,
     /// Place of the mailbox, when there is one.
     pub(crate) mbox: Option<usize>,
     /// The AccelTCP extension, when the firmware has it.
@@ -102,6 +109,7 @@ impl Caps {
             rings,
             max_mtu: regs.read32(regs::MAX_MTU),
             rx_offset,
+            ticks_per_us: DEFAULT_ME_MHZ / CYCLES_PER_TICK,
             mbox: Some(regs::MBOX),
             acceltcp: None,
         };
@@ -127,7 +135,10 @@ impl Caps {
             }
             match header.kind {
                 tlv::TLV_END if length == 0 => return Ok(()),
-                tlv::TLV_RESERVED | tlv::TLV_ME_FREQ => {}
+                tlv::TLV_RESERVED => {}
+                tlv::TLV_ME_FREQ if length == 4 => {
+                    self.ticks_per_us = (regs.read32(value) / CYCLES_PER_TICK).max(1);
+                }
                 tlv::TLV_MBOX => self.mbox = (length > mbox::VAL).then_some(value),
                 tlv::TLV_ACCELTCP => self.acceltcp = read_acceltcp(dev, regs, value, length),
                 kind if header.required => {

@@ -17,6 +17,7 @@ use crate::net::{
         Device,
         RxMode, //
     },
+    ethtool::Coalesce,
     irq, //
 };
 use acceltcp_abi::{
@@ -39,6 +40,12 @@ use kernel::{
 /// Descriptors of a ring unless the user says otherwise.
 const DEFAULT_RING: u32 = 1024;
 
+/// Interrupt moderation unless the user says otherwise: what Linux' `nfp` starts with.
+const DEFAULT_COALESCE: Coalesce = Coalesce {
+    usecs: 50,
+    frames: 64,
+};
+
 /// Settings and state of the datapath.
 pub(crate) struct Control<'a> {
     /// The datapath is up.
@@ -49,6 +56,10 @@ pub(crate) struct Control<'a> {
     pub(super) rx_size: u32,
     /// Descriptors of a TX ring.
     pub(super) tx_size: u32,
+    /// Interrupt moderation of reception.
+    pub(super) rx_coalesce: Coalesce,
+    /// Interrupt moderation of transmission.
+    pub(super) tx_coalesce: Coalesce,
     /// What to receive.
     pub(super) mode: RxMode,
     /// Multicast groups that are wanted.
@@ -75,6 +86,8 @@ impl Control<'_> {
             rings,
             rx_size: DEFAULT_RING,
             tx_size: DEFAULT_RING,
+            rx_coalesce: DEFAULT_COALESCE,
+            tx_coalesce: DEFAULT_COALESCE,
             mode: RxMode::default(),
             groups: KVec::new(),
             installed: KVec::new(),
@@ -310,6 +323,10 @@ impl<'a> Vnic<'a> {
                 write_rss(session, control);
                 what |= update::RSS;
             }
+            if self.caps.has(ctrl::IRQMOD) {
+                self.write_coalesce(session, control);
+                what |= update::IRQMOD;
+            }
             let regs = session.regs();
             regs.write32(regs::CTRL_WORD1, word1);
             regs.write32(regs::CTRL, word);
@@ -323,6 +340,24 @@ impl<'a> Vnic<'a> {
         self.reconfig.with(|session| {
             write_rss(session, control);
             session.update(update::RSS)
+        })
+    }
+
+    /// Writes interrupt moderation to its registers.
+    fn write_coalesce(&self, session: &Session<'_, '_>, control: &Control<'a>) {
+        let regs = session.regs();
+        let value = |c: Coalesce| c.frames << 16 | c.usecs * self.caps.ticks_per_us;
+        for ring in 0..control.rings as usize {
+            regs.write32(regs::rxr_irq_mod(ring), value(control.rx_coalesce));
+            regs.write32(regs::txr_irq_mod(ring), value(control.tx_coalesce));
+        }
+    }
+
+    /// Has the card take interrupt moderation.
+    pub(super) fn apply_coalesce(&self, control: &Control<'a>) -> Result {
+        self.reconfig.with(|session| {
+            self.write_coalesce(session, control);
+            session.update(update::IRQMOD)
         })
     }
 
@@ -381,7 +416,7 @@ impl<'a> Vnic<'a> {
                 0
             }
         };
-        let fixed = ctrl::L2BC | ctrl::TXRWB | ctrl::LIVE_ADDR;
+        let fixed = ctrl::IRQMOD | ctrl::L2BC | ctrl::TXRWB | ctrl::LIVE_ADDR;
         let before = control.word;
         control.word = self.caps.ctrl & fixed
             | on(features::RXCSUM, ctrl::RXCSUM | ctrl::CSUM_COMPLETE)

@@ -15,6 +15,7 @@ use super::{
 use crate::net::{
     device::Device,
     ethtool::{
+        Coalesce,
         DriverInfo,
         Names,
         Operations,
@@ -181,6 +182,36 @@ impl Operations for Vnic<'_> {
             vnic.service.run_in(0);
         }
         result
+    }
+
+    fn coalesce(dev: &Device<Self>) -> (Coalesce, Coalesce) {
+        let control = dev.private().control.lock();
+        (control.rx_coalesce, control.tx_coalesce)
+    }
+
+    fn set_coalesce(dev: &Device<Self>, rx: Coalesce, tx: Coalesce) -> Result {
+        let vnic = dev.private();
+        if !vnic.caps.has(ctrl::IRQMOD) {
+            return Err(EOPNOTSUPP);
+        }
+        for c in [rx, tx] {
+            // Without a limit of either kind no interrupt would ever come.
+            let ticks = c.usecs.checked_mul(vnic.caps.ticks_per_us);
+            let fits = ticks.is_some_and(|ticks| ticks <= u16::MAX.into());
+            if !fits || c.frames > u16::MAX.into() || c.usecs == 0 && c.frames == 0 {
+                return Err(EINVAL);
+            }
+        }
+        let mut control = vnic.control.lock();
+        let before = (control.rx_coalesce, control.tx_coalesce);
+        (control.rx_coalesce, control.tx_coalesce) = (rx, tx);
+        if control.up {
+            if let Err(err) = vnic.apply_coalesce(&control) {
+                (control.rx_coalesce, control.tx_coalesce) = before;
+                return Err(err);
+            }
+        }
+        Ok(())
     }
 
     fn channels(dev: &Device<Self>) -> (u32, u32) {

@@ -36,6 +36,8 @@ static const u64 ACCELTCP_F_RXHASH = NETIF_F_RXHASH;
 static const u32 ACCELTCP_SHINFO_SIZE =
 	SKB_DATA_ALIGN(sizeof(struct skb_shared_info));
 static const u32 ACCELTCP_RSS_HASH_TOP = ETH_RSS_HASH_TOP;
+static const u32 ACCELTCP_COALESCE =
+	ETHTOOL_COALESCE_USECS | ETHTOOL_COALESCE_MAX_FRAMES;
 
 void *acceltcp_page_address(struct page *page);
 void acceltcp_init_delayed_work(struct delayed_work *work, work_func_t func);

@@ -258,7 +258,7 @@ impl<T: Driver> Device<T> {
         let count = unsafe { (*self.as_raw()).num_tx_queues };
         let index = u32::try_from(index).ok().filter(|i| *i < count)?;
         // SAFETY: The index was checked; queues live as long as the device.
-        Some(unsafe { TxQueue::from_raw(bindings::netdev_get_tx_queue(self.as_raw(), index)) })
+        Some(unsafe { TxQueue::from_raw((*self.as_raw())._tx.add(index as usize)) })
     }
 
     /// Sets how many queues are in use (RTNL, or not yet registered).

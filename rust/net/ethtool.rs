@@ -41,6 +41,15 @@ pub(crate) struct Rings {
     pub(crate) tx_max: u32,
 }
 
+/// Interrupt moderation of a direction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Coalesce {
+    /// Longest delay, in microseconds.
+    pub(crate) usecs: u32,
+    /// Most frames to wait for.
+    pub(crate) frames: u32,
+}
+
 /// Receive hash settings.
 pub(crate) struct Rxfh<'a> {
     /// Indirection table, when it is asked for or to be set.
@@ -99,6 +108,12 @@ pub(crate) trait Operations: Driver {
     /// Sets the sizes of the rings.
     fn set_rings(dev: &Device<Self>, rx: u32, tx: u32) -> Result;
 
+    /// Interrupt moderation of reception and transmission.
+    fn coalesce(dev: &Device<Self>) -> (Coalesce, Coalesce);
+
+    /// Sets interrupt moderation of reception and transmission.
+    fn set_coalesce(dev: &Device<Self>, rx: Coalesce, tx: Coalesce) -> Result;
+
     /// Ring pairs in use, and how many there may be.
     fn channels(dev: &Device<Self>) -> (u32, u32);
 
@@ -123,8 +138,11 @@ pub(super) struct Table<T>(PhantomData<T>);
 
 impl<T: Operations> Table<T> {
     pub(super) const OPS: bindings::ethtool_ops = bindings::ethtool_ops {
+        supported_coalesce_params: bindings::ACCELTCP_COALESCE,
         get_drvinfo: Some(get_drvinfo::<T>),
         get_link: Some(bindings::ethtool_op_get_link),
+        get_coalesce: Some(get_coalesce::<T>),
+        set_coalesce: Some(set_coalesce::<T>),
         get_ringparam: Some(get_ringparam::<T>),
         set_ringparam: Some(set_ringparam::<T>),
         self_test: Some(self_test::<T>),
@@ -170,6 +188,47 @@ unsafe extern "C" fn get_drvinfo<T: Operations>(
     for (to, from) in info.fw_version.iter_mut().zip(answer.firmware) {
         *to = from;
     }
+}
+
+/// # Safety
+///
+/// See [`device`]; `coalesce` is writable.
+unsafe extern "C" fn get_coalesce<T: Operations>(
+    dev: *mut bindings::net_device,
+    coalesce: *mut bindings::ethtool_coalesce,
+    _kernel_coalesce: *mut bindings::kernel_ethtool_coalesce,
+    _extack: *mut bindings::netlink_ext_ack,
+) -> c_int {
+    // SAFETY: See above.
+    let (dev, coalesce) = unsafe { (device::<T>(dev), &mut *coalesce) };
+    let (rx, tx) = T::coalesce(dev);
+    coalesce.rx_coalesce_usecs = rx.usecs;
+    coalesce.rx_max_coalesced_frames = rx.frames;
+    coalesce.tx_coalesce_usecs = tx.usecs;
+    coalesce.tx_max_coalesced_frames = tx.frames;
+    0
+}
+
+/// # Safety
+///
+/// See [`device`]; `coalesce` is readable.
+unsafe extern "C" fn set_coalesce<T: Operations>(
+    dev: *mut bindings::net_device,
+    coalesce: *mut bindings::ethtool_coalesce,
+    _kernel_coalesce: *mut bindings::kernel_ethtool_coalesce,
+    _extack: *mut bindings::netlink_ext_ack,
+) -> c_int {
+    // SAFETY: See above.
+    let (dev, coalesce) = unsafe { (device::<T>(dev), &*coalesce) };
+    let rx = Coalesce {
+        usecs: coalesce.rx_coalesce_usecs,
+        frames: coalesce.rx_max_coalesced_frames,
+    };
+    let tx = Coalesce {
+        usecs: coalesce.tx_coalesce_usecs,
+        frames: coalesce.tx_max_coalesced_frames,
+    };
+    from_result(|| T::set_coalesce(dev, rx, tx).map(|()| 0))
 }
 
 /// # Safety

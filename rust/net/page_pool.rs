@@ -40,7 +40,11 @@ unsafe impl Send for PagePool {}
 
 /// A page out of a pool. To be given back by [`PagePool::recycle`] or to go into a socket buffer; else it is
 /// lost to the pool.
-pub(crate) struct PoolPage(NonNull<bindings::page>);
+pub(crate) struct PoolPage {
+    page: NonNull<bindings::page>,
+    /// Where the page is mapped in the kernel.
+    start: NonNull<u8>,
+}
 
 // SAFETY: A page is not tied to a thread.
 unsafe impl Send for PoolPage {}
@@ -86,21 +90,29 @@ impl PagePool {
     /// Takes a page; `None` when there is no memory.
     pub(crate) fn alloc(&mut self) -> Option<PoolPage> {
         // SAFETY: The pool is valid, and we are its only consumer.
-        NonNull::new(unsafe { bindings::page_pool_dev_alloc_pages(self.pool.as_ptr()) })
-            .map(PoolPage)
+        let page = unsafe { bindings::page_pool_dev_alloc_pages(self.pool.as_ptr()) };
+        let page = NonNull::new(page)?;
+        // SAFETY: The page is valid; the pool's pages are mapped in the kernel.
+        let start = unsafe { bindings::acceltcp_page_address(page.as_ptr()) };
+        Some(PoolPage {
+            page,
+            start: NonNull::new(start.cast())?,
+        })
     }
 
     /// DMA address at which the device may write [`PagePool::buffer_len`] bytes.
     pub(crate) fn dma_addr(&self, page: &PoolPage) -> u64 {
         // SAFETY: The page is one of the pool's.
-        unsafe { bindings::page_pool_get_dma_addr(page.0.as_ptr()) + self.headroom as u64 }
+        unsafe { bindings::page_pool_get_dma_addr(page.page.as_ptr()) + self.headroom as u64 }
     }
 
     /// Gives the first `len` bytes of what the device has written to the CPU.
     pub(crate) fn sync(&self, page: &PoolPage, len: usize) {
         let len = len.min(self.buffer_len()) as u32;
         // SAFETY: The page is one of the pool's, and `len` bytes are within what the device may write.
-        unsafe { bindings::page_pool_dma_sync_for_cpu(self.pool.as_ptr(), page.0.as_ptr(), 0, len) }
+        unsafe {
+            bindings::page_pool_dma_sync_for_cpu(self.pool.as_ptr(), page.page.as_ptr(), 0, len)
+        }
     }
 
     /// Copies bytes that the device has written, from `offset` on, as the device may still change them.
@@ -114,16 +126,15 @@ impl PagePool {
         }
         // SAFETY: The page is one of the pool's, mapped in the kernel, and the range was checked.
         unsafe {
-            let start = bindings::acceltcp_page_address(page.0.as_ptr()).cast::<u8>();
-            to.as_mut_ptr()
-                .copy_from_nonoverlapping(start.add(self.headroom + offset), to.len());
+            let from = page.start.as_ptr().add(self.headroom + offset);
+            to.as_mut_ptr().copy_from_nonoverlapping(from, to.len());
         }
     }
 
     /// Gives a page back (in the poll function of the pool's NAPI instance, or while that is disabled).
     pub(crate) fn recycle(&mut self, page: PoolPage) {
         // SAFETY: The page is one of the pool's, and we are its owner.
-        unsafe { bindings::page_pool_put_full_page(self.pool.as_ptr(), page.0.as_ptr(), false) }
+        unsafe { bindings::page_pool_put_full_page(self.pool.as_ptr(), page.page.as_ptr(), false) }
     }
 
     /// Makes a socket buffer of `page`, whose frame begins `offset` bytes behind the headroom and has `len`
@@ -138,12 +149,8 @@ impl PagePool {
             self.recycle(page);
             return Err(EINVAL);
         }
-        // SAFETY: The page is ours and mapped in the kernel.
-        let start = unsafe { bindings::acceltcp_page_address(page.0.as_ptr()) };
-        let skb = NonNull::new(start.cast::<u8>())
-            // SAFETY: The whole page is ours.
-            .and_then(|start| unsafe { SkBuff::build(start, PAGE_SIZE) });
-        let Some(mut skb) = skb else {
+        // SAFETY: The whole page is ours.
+        let Some(mut skb) = (unsafe { SkBuff::build(page.start, PAGE_SIZE) }) else {
             self.recycle(page);
             return Err(ENOMEM);
         };

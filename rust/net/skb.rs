@@ -183,17 +183,19 @@ impl SkBuff {
     ///
     /// `headroom + len` bytes must be there, of which the last `len` are initialised.
     pub(crate) unsafe fn set_data(&mut self, headroom: usize, len: usize) {
-        // SAFETY: The safety requirement.
+        // SAFETY: The safety requirement; this is `skb_reserve()` and `skb_put()` on an empty buffer.
         unsafe {
-            bindings::skb_reserve(self.0.as_ptr(), headroom as i32);
-            bindings::skb_put(self.0.as_ptr(), len as u32);
+            let skb = self.0.as_mut();
+            skb.data = skb.data.add(headroom);
+            skb.tail += (headroom + len) as u32;
+            skb.len += len as u32;
         }
     }
 
     /// Lets the pages go back to their page pool.
     pub(crate) fn mark_for_recycle(&mut self) {
-        // SAFETY: The buffer is valid and ours.
-        unsafe { bindings::skb_mark_for_recycle(self.0.as_ptr()) }
+        // SAFETY: The buffer is ours.
+        unsafe { self.0.as_mut() }.set_pp_recycle(1);
     }
 
     /// The hardware has verified the checksum of `level + 1` headers.
@@ -212,13 +214,9 @@ impl SkBuff {
 
     /// Sets the receive hash.
     pub(crate) fn set_hash(&mut self, hash: u32, l4: bool) {
-        let kind = if l4 {
-            bindings::pkt_hash_types_PKT_HASH_TYPE_L4
-        } else {
-            bindings::pkt_hash_types_PKT_HASH_TYPE_L3
-        };
-        // SAFETY: The buffer is valid and ours.
-        unsafe { bindings::skb_set_hash(self.0.as_ptr(), hash, kind) }
+        let headers = self.headers_mut();
+        headers.hash = hash;
+        headers.set_l4_hash(l4.into());
     }
 
     /// Sets `skb->mark`.
@@ -228,8 +226,8 @@ impl SkBuff {
 
     /// Says on which RX queue the frame came.
     pub(crate) fn record_rx_queue(&mut self, queue: u16) {
-        // SAFETY: The buffer is valid and ours.
-        unsafe { bindings::skb_record_rx_queue(self.0.as_ptr(), queue) }
+        // SAFETY: The buffer is ours. 0 stands for "not recorded".
+        unsafe { self.0.as_mut() }.queue_mapping = queue + 1;
     }
 
     /// Takes the software timestamp that was asked for, if any; just before the doorbell.
