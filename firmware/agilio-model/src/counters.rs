@@ -66,6 +66,8 @@ names! {
         Doorbells = "doorbells",
         /// Interrupts raised.
         Interrupts = "interrupts",
+        /// Events of rings that shared an interrupt with an earlier one by moderation.
+        InterruptsModerated = "interrupts.moderated",
         /// Reads of BARs.
         MmioReads = "mmio.reads",
         /// Writes of BARs.

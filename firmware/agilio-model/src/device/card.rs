@@ -272,6 +272,7 @@ impl Card {
         for (index, ring) in self.rx.iter().enumerate() {
             ring.lock().configure(None, self.queues.freelist(index));
         }
+        self.irqs.forget_held();
     }
 
     /// Pulls the cable or plugs it in.

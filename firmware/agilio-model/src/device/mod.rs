@@ -2,8 +2,9 @@
 
 //! The card as a PCI device.
 //!
-//! One thread serves the VMM (registers, DMA map, interrupts set-up), one reads the wire, and workers serve the TX
-//! rings; all of them sleep when there is nothing to do. They share a [`card::Card`]:
+//! One thread serves the VMM (registers, DMA map, interrupts set-up), one reads the wire, workers serve the TX
+//! rings, and one signals moderated interrupts when their time has come; all of them sleep when there is nothing to
+//! do. They share a [`card::Card`]:
 //!
 //! * `Registers` are locked by whoever handles a register access or a reconfiguration;
 //! * [`datapath::Datapath`] is what packet work depends on. Packet work holds it for reading, for one batch at a
@@ -27,6 +28,7 @@ pub mod hostile;
 pub mod interrupts;
 pub mod mailbox;
 pub mod memory;
+pub mod moderation;
 pub mod queues;
 pub mod reconfig;
 pub mod registers;
@@ -34,6 +36,7 @@ pub mod rx;
 pub mod server;
 pub mod settings;
 pub mod stats;
+pub mod timer;
 pub mod tx;
 pub mod worker;
 

@@ -5,10 +5,11 @@
 use super::card::Card;
 use super::datapath::{Condition, Datapath};
 use super::mailbox;
-use super::registers::Registers;
+use super::moderation::{Direction, Limit, Limits};
+use super::registers::{Registers, ME_FREQ_MHZ};
 use super::settings::{rx_rings, tx_rings, ConfigError, Settings};
 use crate::counters::Counter;
-use acceltcp_abi::regs::{self, update};
+use acceltcp_abi::regs::{self, ctrl, update};
 use std::sync::atomic::Ordering;
 
 /// Updates that change what packet work depends on.
@@ -81,6 +82,7 @@ impl Card {
                 for vector in vectors.chain(rx.iter().flatten().map(|ring| ring.vector)) {
                     self.irqs.forget(vector);
                 }
+                self.irqs.forget_held();
                 for (index, config) in tx.into_iter().enumerate() {
                     let mut ring = self.tx[index].lock();
                     ring.configure(config, self.queues.tx(index));
@@ -92,6 +94,10 @@ impl Card {
             } else if !settings.enabled() {
                 self.stop_rings();
             }
+            let switched = (settings.ctrl ^ datapath.settings.ctrl) & ctrl::IRQMOD != 0;
+            if switched || asked & (update::IRQMOD | update::RING | update::RESET) != 0 {
+                self.moderate(regs, &settings);
+            }
             datapath
                 .filter
                 .configure(settings.mac, settings.ctrl, settings.ctrl1);
@@ -101,5 +107,28 @@ impl Card {
             mailbox::run(regs, &mut datapath.filter);
         }
         Ok(())
+    }
+
+    /// Gives every vector the moderation that its rings ask for.
+    fn moderate(&self, regs: &Registers, settings: &Settings) {
+        let mut limits = vec![Limits::default(); self.irqs.count()];
+        let mut add = |vector: Option<u8>, direction, register| {
+            let limits = vector.and_then(|vector| limits.get_mut(usize::from(vector)));
+            if let Some(limits) = limits {
+                let limit = Limit::from_register(regs.get32(register), ME_FREQ_MHZ);
+                limits.add(direction, limit);
+            }
+        };
+        if settings.has(ctrl::IRQMOD) {
+            for (index, ring) in self.rx.iter().enumerate() {
+                let vector = ring.lock().config().map(|config| config.vector);
+                add(vector, Direction::Rx, regs::rxr_irq_mod(index));
+            }
+            for (index, ring) in self.tx.iter().enumerate() {
+                let vector = ring.lock().vector();
+                add(vector, Direction::Tx, regs::txr_irq_mod(index));
+            }
+        }
+        self.irqs.moderate(&limits);
     }
 }

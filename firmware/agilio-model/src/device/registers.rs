@@ -21,7 +21,7 @@ pub const START_TXQ: usize = 0;
 /// Hardware queue of freelist 0.
 pub const START_RXQ: usize = 2;
 /// Clock of the flow processing cores in MHz.
-const ME_FREQ_MHZ: u32 = 1200;
+pub const ME_FREQ_MHZ: u32 = 1200;
 
 /// What the card offers in [`regs::CAP`].
 pub const CAPABILITIES: u32 = ctrl::ENABLE

@@ -4,11 +4,11 @@
 
 use super::dma::Dma;
 use super::interrupts::Interrupts;
+use super::moderation::Direction;
 use super::queues::Pointers;
 use super::settings::RxConfig;
 use crate::counters::{Counter, Counters, DropReason};
 use acceltcp_abi::nfd3::{FreelistDesc, RxDesc, FREELIST_BATCH, RX_DD};
-use acceltcp_abi::regs;
 use zerocopy::little_endian::U16;
 use zerocopy::{transmute, IntoBytes};
 
@@ -75,7 +75,7 @@ impl RxRing {
                     self.config = None;
                 }
             })?;
-        irqs.raise(config.vector, regs::ICR_RXTX);
+        irqs.ring_event(config.vector, Direction::Rx, 1);
         Ok(())
     }
 

@@ -6,10 +6,11 @@ use super::descriptors::{Format, Meta, Next, Offload, Packet, MAX_FRAGMENTS};
 use super::dma::Dma;
 use super::interrupts::Interrupts;
 use super::memory::BadAddress;
+use super::moderation::Direction;
 use super::queues::Pointers;
 use super::settings::{TxConfig, ETH_HLEN};
 use crate::counters::{Counter, Counters, DropReason};
-use acceltcp_abi::{nfdk, qc, regs};
+use acceltcp_abi::{nfdk, qc};
 
 /// Descriptors that are fetched and worked on at a time. Bounds the work between two chances for a
 /// reconfiguration, and the fragments of a frame.
@@ -81,6 +82,11 @@ impl TxRing {
         self.config.is_some()
     }
 
+    /// Vector of the ring, while it is on.
+    pub fn vector(&self) -> Option<u8> {
+        Some(self.config?.vector)
+    }
+
     /// Where the read pointer is written back to, while the ring is on.
     pub fn write_back(&self) -> Option<u64> {
         self.config?.write_back
@@ -98,7 +104,7 @@ impl TxRing {
         pointers: &Pointers,
         irqs: &Interrupts,
         counters: &Counters,
-        take: impl FnMut(TxFrame<'_>),
+        mut take: impl FnMut(TxFrame<'_>),
     ) -> Progress {
         let Some(config) = self.config else {
             return Progress::Idle;
@@ -108,9 +114,16 @@ impl TxRing {
             return Progress::Idle;
         }
         let mut used = 0;
-        let mut result = self.work(&config, dma, available, &mut used, take);
-        if used != 0 && self.complete(&config, used, dma, pointers, irqs).is_err() {
-            result = Err(DropReason::BadAddress);
+        let mut frames = 0;
+        let mut result = self.work(&config, dma, available, &mut used, |frame| {
+            frames += 1;
+            take(frame);
+        });
+        if used != 0 {
+            match self.complete(&config, used, dma, pointers) {
+                Ok(()) => irqs.ring_event(config.vector, Direction::Tx, frames),
+                Err(BadAddress) => result = Err(DropReason::BadAddress),
+            }
         }
         if let Err(reason) = result {
             counters.drop_frame(reason);
@@ -200,14 +213,12 @@ impl TxRing {
         used: usize,
         dma: Dma<'_>,
         pointers: &Pointers,
-        irqs: &Interrupts,
     ) -> Result<(), BadAddress> {
         self.read = self.read.wrapping_add(used as u32);
         pointers.set_read(self.read);
         if let Some(addr) = config.write_back {
             dma.store_u64(addr, u64::from(self.read & qc::PTR_MASK))?;
         }
-        irqs.raise(config.vector, regs::ICR_RXTX);
         Ok(())
     }
 }

@@ -66,6 +66,12 @@ impl Workers {
             waker.thread.get_or_init(|| thread.thread().clone());
             workers.threads.push(thread);
         }
+        let served = workers.card.clone();
+        workers.threads.push(
+            thread::Builder::new()
+                .name("deadlines".to_owned())
+                .spawn(move || served.irqs.serve_deadlines())?,
+        );
         let (card, stop) = (workers.card.clone(), workers.stop.clone());
         workers.threads.push(
             thread::Builder::new()
@@ -79,6 +85,7 @@ impl Workers {
     pub fn stop(self) {
         self.stop.store(true, Ordering::Release);
         self.card.wire.stop();
+        self.card.irqs.stop();
         for thread in self.threads {
             thread.thread().unpark();
             // A thread that panicked has said so.

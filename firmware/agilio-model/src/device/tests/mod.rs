@@ -4,6 +4,7 @@
 
 mod faults;
 mod guest;
+mod moderation;
 mod properties;
 mod reconfig;
 mod rx;
