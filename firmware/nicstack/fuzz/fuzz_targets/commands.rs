@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Commands of a hostile host, good ones among them, with SYNs in between.
+//!
+//! Run: `RUSTC_BOOTSTRAP=1 cargo fuzz run commands` in `firmware/nicstack`.
+
+#![no_main]
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
+use acceltcp_abi::cmd::{self, Request};
+use acceltcp_abi::setup::ListenRule;
+use arbitrary::Arbitrary;
+use common::*;
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Debug, Arbitrary)]
+enum Step {
+    /// Any bytes, with room for a reply.
+    Raw(Vec<u8>, u8),
+    /// A header with any body.
+    Kind(u8, Vec<u8>),
+    Add {
+        port: u8,
+        v6: bool,
+        changes: Vec<(u8, u8)>,
+    },
+    Remove(u8),
+    Replace(u8, u8),
+    Flush,
+    Attach(bool),
+    Syn {
+        port: u8,
+        v6: bool,
+    },
+}
+
+fn rule(port: u8, v6: bool) -> ListenRule {
+    ListenRule {
+        port: u16::from(port).into(),
+        ..any_rule(if v6 { 6 } else { 4 })
+    }
+}
+
+fuzz_target!(|steps: Vec<Step>| {
+    let mut card = attached();
+    for step in steps {
+        let mut bytes = Vec::new();
+        let mut room = 400;
+        let good = |request: Request| {
+            let mut out = [0; Request::MAX];
+            let len = request.emit(1, &mut out);
+            out[..len].to_vec()
+        };
+        match step {
+            Step::Raw(raw, size) => {
+                bytes = raw;
+                room = size.into();
+            }
+            Step::Kind(kind, body) => {
+                bytes.extend([cmd::VERSION, 0, kind, 0]);
+                bytes.extend((body.len() as u16).to_le_bytes());
+                bytes.extend([9, 9]);
+                bytes.extend(body);
+            }
+            Step::Add { port, v6, changes } => {
+                bytes = good(Request::ListenAdd(rule(port, v6)));
+                for (place, value) in changes {
+                    if let Some(byte) = bytes.get_mut(usize::from(place)) {
+                        *byte ^= value;
+                    }
+                }
+            }
+            Step::Remove(handle) => {
+                bytes = good(Request::ListenRemove(cmd::ListenRemove {
+                    handle: u32::from(handle).into(),
+                }));
+            }
+            Step::Replace(handle, port) => {
+                bytes = good(Request::ListenReplace(cmd::ListenReplace {
+                    handle: u32::from(handle).into(),
+                    rule: rule(port, false),
+                }));
+            }
+            Step::Flush => bytes = good(Request::ListenFlush),
+            Step::Attach(on) => {
+                bytes = good(Request::Attach(cmd::Attach {
+                    flags: u32::from(on).into(),
+                    ..Default::default()
+                }));
+            }
+            Step::Syn { port, v6 } => {
+                let client = Client {
+                    addresses: if v6 { V6 } else { V4 },
+                    server_port: port.into(),
+                    ..linux()
+                };
+                card.receive(&client.syn());
+                continue;
+            }
+        }
+        let mut reply = vec![0; room];
+        let len = card.nic.command(card.now, &bytes, &mut reply);
+        assert!(len <= room);
+    }
+    // Whatever was ordered: a good host gets its listener.
+    card.nic.reset();
+    card.attach();
+    card.listen(&any_rule(4)).unwrap();
+    card.syn_ack(&linux().syn());
+});
