@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     thread,
     time::Duration,
@@ -18,7 +18,7 @@ use crate::{
     build,
     session::{self, Entered},
     tests::{self, runner, select, unit, LabTest},
-    util::{tail, Layout},
+    util::Layout,
 };
 
 /// Arguments of `lab test`.
@@ -123,31 +123,9 @@ fn one(layout: &Layout, test: &LabTest, verbose: bool) -> Result<ExitCode> {
     };
     eprintln!("{error:#}");
     if !verbose {
-        for log in logs(layout, &test.name) {
-            let text = tail(&log, 12);
-            if !text.is_empty() {
-                eprintln!("-- the end of {}:\n{text}", log.display());
-            }
-        }
+        eprint!("{}", runner::session_logs(layout, &test.name));
     }
     Ok(ExitCode::FAILURE)
-}
-
-/// The logs of a test's sessions, but not its own output.
-fn logs(layout: &Layout, name: &str) -> Vec<PathBuf> {
-    let prefix = format!("{name}-");
-    let mut logs: Vec<PathBuf> = fs::read_dir(layout.log())
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.file_name()
-                .and_then(|file| file.to_str())
-                .is_some_and(|file| file.starts_with(&prefix) && file.ends_with(".log"))
-        })
-        .collect();
-    logs.sort();
-    logs
 }
 
 /// Prints what is appended to a file, until this process ends. The file may not be there yet, or

@@ -8,6 +8,7 @@
 use std::{
     fs::{self, File},
     io::{self, IsTerminal, Write},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -75,6 +76,10 @@ pub(crate) fn run(layout: &Layout, test: &LabTest, verbose: bool) -> Result<Tall
         }
         if !verbose {
             println!("{}", tail(&path, TAIL_LINES));
+            if status.is_none() {
+                // It had no chance to show them itself.
+                print!("{}", session_logs(layout, &test.name));
+            }
             println!("    The whole output is in {}", path.display());
         }
     }
@@ -82,6 +87,31 @@ pub(crate) fn run(layout: &Layout, test: &LabTest, verbose: bool) -> Result<Tall
         passed: usize::from(passed),
         failed: usize::from(!passed),
     })
+}
+
+/// The ends of the logs of a test's sessions: console, virtual machine, cards.
+pub(crate) fn session_logs(layout: &Layout, name: &str) -> String {
+    const LINES: usize = 12;
+    let prefix = format!("{name}-");
+    let mut logs: Vec<PathBuf> = fs::read_dir(layout.log())
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.file_name()
+                .and_then(|file| file.to_str())
+                .is_some_and(|file| file.starts_with(&prefix) && file.ends_with(".log"))
+        })
+        .collect();
+    logs.sort();
+    let mut text = String::new();
+    for log in logs {
+        let end = tail(&log, LINES);
+        if !end.is_empty() {
+            text += &format!("-- the end of {}:\n{end}\n", log.display());
+        }
+    }
+    text
 }
 
 /// Prints a test's line.

@@ -149,10 +149,13 @@ fn ping(session: &Session, way: Way, target: &str, size: u32) -> Result<()> {
     Ok(())
 }
 
-/// The first card answers, both ways.
-fn alive(session: &Session) -> Result<()> {
-    ping(session, Way::ToGuest, "10.99.0.2", 56)?;
-    ping(session, Way::ToWire, "10.99.0.1", 56)
+/// The first card answers, both ways. Packets may be lost: under a flood, the kernel drops some
+/// while it resolves a neighbour's address.
+pub(super) fn alive(session: &Session) -> Result<()> {
+    let line = "ping -n -q -c 5 -i 0.02 -w 30";
+    session.wire().run_ok(format!("{line} 10.99.0.2"))?;
+    session.guest().run_ok(format!("{line} 10.99.0.1"))?;
+    Ok(())
 }
 
 /// Sends `megabytes` of random bytes through a TCP connection and compares the hashes of both
@@ -190,6 +193,16 @@ fn transfer(session: &Session, way: Way, host: &str, megabytes: u32) -> Result<(
     Ok(())
 }
 
+/// [`transfer`] to a host in the guest.
+pub(super) fn transfer_to_guest(session: &Session, host: &str, megabytes: u32) -> Result<()> {
+    transfer(session, Way::ToGuest, host, megabytes)
+}
+
+/// [`transfer`] to a host on the wire side.
+pub(super) fn transfer_to_wire(session: &Session, host: &str, megabytes: u32) -> Result<()> {
+    transfer(session, Way::ToWire, host, megabytes)
+}
+
 /// Waits until a port listens on the wire side.
 fn wait_wire_listening(session: &Session, port: u16) -> Result<()> {
     let line = format!(
@@ -200,6 +213,15 @@ fn wait_wire_listening(session: &Session, port: u16) -> Result<()> {
         .run_ok(&line)
         .map(drop)
         .with_context(|| format!("nobody listens on port {port} of the wire side"))
+}
+
+/// What of a driver is there, one thing a line: interfaces, interrupts, binding, module.
+pub(super) fn left_behind(session: &Session) -> Result<String> {
+    const PRESENT: &str = "ls /sys/class/net | grep -v -x lo; \
+                           grep -E 'nfp|nic0|acceltcp' /proc/interrupts; \
+                           ls -d /sys/bus/pci/drivers/nfp* /sys/bus/pci/drivers/acceltcp*; \
+                           grep -E '^(nfp|acceltcp) ' /proc/modules; true";
+    session.guest().run_ok(PRESENT)
 }
 
 /// Interrupts of the first card so far, one number a vector.

@@ -4,14 +4,8 @@
 
 use anyhow::{ensure, Result};
 
-use super::{alive, ping, Context, Way};
+use super::{alive, left_behind, ping, Context, Way};
 use crate::session::{Driver, Session};
-
-/// Lines that tell what of a driver is there: interfaces, interrupts, and the device's driver.
-const PRESENT: &str = "ls /sys/class/net | grep -v -x lo; \
-                       grep -E 'nfp|nic0|acceltcp' /proc/interrupts; \
-                       ls -d /sys/bus/pci/devices/*/driver/module | grep -E 'nfp|acceltcp'; \
-                       grep -E '^(nfp|acceltcp) ' /proc/modules; true";
 
 pub(super) fn bind(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
@@ -39,7 +33,7 @@ pub(super) fn reload(context: &Context<'_>) -> Result<()> {
     for _ in 0..5 {
         alive(&session)?;
         session.unload_driver(context.driver)?;
-        let left = session.guest().run_ok(PRESENT)?;
+        let left = left_behind(&session)?;
         ensure!(left.is_empty(), "left after rmmod:\n{left}");
         insmod(context, &session)?;
     }
