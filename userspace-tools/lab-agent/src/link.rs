@@ -59,6 +59,9 @@ pub(crate) fn configure(interface: &Interface) -> Result<()> {
         batch += &format!("address replace {address} dev {name} {option}\n");
     }
     ip(&batch)?;
+    if !interface.carrier {
+        return Ok(());
+    }
     changes
         .wait(timeout, || has_carrier(name).then_some(()))
         .with_context(|| format!("{name}: no carrier after {timeout:?}"))

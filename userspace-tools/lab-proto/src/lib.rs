@@ -20,7 +20,7 @@ pub use message::{Answer, Ask, Command, Event, Interface, Request, Size, Status}
 pub const PORT: &str = "lab.agent";
 
 /// Version of the protocol, sent in [`Event::Hello`]; the two sides must be of one build.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Longest piece of a stream in one message, in bytes.
 pub const MAX_PIECE: usize = 32 * 1024;

@@ -49,8 +49,8 @@ pub enum Ask {
         /// Parameters, as `insmod` takes them.
         params: String,
     },
-    /// Wait for a network interface, name it, bring it up, wait for its carrier and give it
-    /// addresses. Answer: [`Answer::Done`].
+    /// Wait for a network interface, name it, bring it up, give it addresses and wait for its
+    /// carrier. Answer: [`Answer::Done`].
     Configure(Interface),
     /// Read a whole file. Answer: [`Answer::File`].
     ReadFile(String),
@@ -91,6 +91,8 @@ pub struct Interface {
     pub name: String,
     /// Addresses with prefix length. IPv6 ones are usable at once, without duplicate detection.
     pub addresses: Vec<String>,
+    /// Whether to wait for the carrier.
+    pub carrier: bool,
     /// How long to wait for the interface, and again for its carrier.
     pub timeout: Duration,
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{anyhow, bail, ensure, Context, Result};
 
 use super::{
     card::{Card, Settings},
@@ -135,6 +135,7 @@ pub struct Builder {
     append: Vec<String>,
     count: bool,
     kvm: Kvm,
+    host: u8,
     settings: Settings,
     boot: Duration,
 }
@@ -152,6 +153,7 @@ impl Default for Builder {
             append: Vec::new(),
             count: false,
             kvm: Kvm::default(),
+            host: 2,
             settings: Settings::default(),
             boot: BOOT,
         }
@@ -225,7 +227,15 @@ impl Builder {
         self
     }
 
-    /// Wire port of the cards, as the model takes it; a TAP `wire<n>` otherwise.
+    /// Last part of the guest's addresses on all cards. Default: 2. Guests back to back need
+    /// different ones.
+    pub fn host(mut self, host: u8) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Wire port of the cards, as the model takes it; a TAP `wire<n>` otherwise. Paths are relative
+    /// to the session's folder: `unix:../link.sock` joins two sessions of one program start.
     pub fn wire(mut self, spec: &str) -> Self {
         self.settings.wire = Some(spec.into());
         self
@@ -287,8 +297,10 @@ impl Builder {
         let config = self.machine_config(layout, &facts, &dir, &console, kvm)?;
         let started = Instant::now();
         let (machine, port) = Machine::start(&config, &dir, &log("qemu"), &run.tools)?;
-        let guest = Guest::connect(port, self.boot)
-            .with_context(|| format!("boot the guest{}{}", machine.tail(), console.tail()))?;
+        let guest = Guest::connect(port, self.boot).map_err(|error| {
+            let logs = [machine.tail(), console.tail()].concat();
+            anyhow!("boot the guest: {error:#}{logs}")
+        })?;
         let session = Session {
             machine: Mutex::new(machine),
             cards,
@@ -300,17 +312,16 @@ impl Builder {
                 layout: layout.clone(),
                 release: facts.kernel_release,
             },
+            host: self.host,
+            tap: self.settings.wire.is_none(),
             kvm,
             boot_time: started.elapsed(),
         };
         session
             .load_driver(self.driver, &self.params)
-            .with_context(|| {
-                format!(
-                    "load driver {}{}",
-                    self.driver.name(),
-                    session.console.tail()
-                )
+            .map_err(|error| {
+                let name = self.driver.name();
+                anyhow!("load driver {name}: {error:#}{}", session.console.tail())
             })?;
         Ok(session)
     }

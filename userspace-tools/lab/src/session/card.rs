@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{anyhow, bail, ensure, Context, Result};
 use serde::Deserialize;
 use serde_json::{json, Value};
 
@@ -142,7 +142,8 @@ impl Card {
                 // It may have ended by itself; then there is nothing to kill.
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(error.context(format!("card {number} does not start{}", tail_of(&log))))
+                let log = tail_of(&log);
+                Err(anyhow!("card {number} does not start: {error:#}{log}"))
             }
         }
     }
@@ -238,7 +239,10 @@ impl Card {
             ensure!(control.read_line(&mut line)? > 0, "its process ended");
             Ok(line)
         };
-        exchange().with_context(|| format!("card {}{}", self.number, tail_of(&self.log)))
+        exchange().map_err(|error| {
+            let log = tail_of(&self.log);
+            anyhow!("card {}: {error:#}{log}", self.number)
+        })
     }
 
     /// Waits for the model's end after the virtual machine has ended, at most `patience`.

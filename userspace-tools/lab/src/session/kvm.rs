@@ -15,7 +15,7 @@ use super::{Driver, Kvm, Session};
 use crate::{setup::Facts, util::Layout};
 
 /// A guest that works is up in a fraction of this.
-const BOOT: Duration = Duration::from_secs(20);
+const BOOT: Duration = Duration::from_secs(10);
 
 /// What the last trial found.
 #[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -48,6 +48,7 @@ pub(super) fn works(layout: &Layout, facts: &Facts) -> Result<bool> {
     if let Some(trial) = known {
         return Ok(trial.works);
     }
+    eprintln!("lab: see whether hardware virtualisation works here ...");
     let result = attempt(layout);
     let trial = Trial {
         host,

@@ -47,12 +47,12 @@ use std::{
     fs::File,
     path::Path,
     process::{Child, ExitStatus},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{anyhow, bail, ensure, Context, Result};
 use lab_count::Counts;
 use lab_proto::Interface;
 
@@ -83,6 +83,8 @@ pub struct Session {
     console: console::Console,
     counts: Option<File>,
     paths: builder::Paths,
+    host: u8,
+    tap: bool,
     kvm: bool,
     boot_time: Duration,
 }
@@ -153,8 +155,8 @@ impl Session {
         self.console.problems()
     }
 
-    /// Loads a driver and sets up the interfaces of all cards. [`Builder::start`] does so for the
-    /// driver that it was given.
+    /// Loads a driver and sets up the interfaces of all cards; waits for their carriers, except
+    /// with [`Builder::wire`]. [`Builder::start`] does so for the driver that it was given.
     ///
     /// # Errors
     ///
@@ -171,10 +173,11 @@ impl Session {
         if let Some(path) = self.paths.module(driver)? {
             self.guest.load_module(&path, params)?;
         }
-        if driver == Driver::None {
-            return Ok(());
+        match driver {
+            Driver::None => Ok(()),
+            // The other end of a cable may not be there yet.
+            _ => self.set_up(self.tap),
         }
-        self.configure()
     }
 
     /// Unloads a driver.
@@ -195,14 +198,19 @@ impl Session {
     ///
     /// An interface does not come up.
     pub fn configure(&self) -> Result<()> {
+        self.set_up(true)
+    }
+
+    fn set_up(&self, carrier: bool) -> Result<()> {
         for number in 0..self.cards.len() {
             self.guest.configure(Interface {
                 device: machine::pci_address(number),
                 name: format!("nic{number}"),
                 addresses: vec![
-                    format!("10.99.{number}.2/24"),
-                    format!("fd99:{number}::2/64"),
+                    format!("10.99.{number}.{}/24", self.host),
+                    format!("fd99:{number}::{}/64", self.host),
                 ],
+                carrier,
                 timeout: LINK,
             })?;
         }
@@ -215,17 +223,7 @@ impl Session {
     ///
     /// A part did not end, or ended badly, or the kernel had a problem.
     pub fn shutdown(self) -> Result<()> {
-        self.guest.power_off()?;
-        let mut machine = self
-            .machine
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        machine
-            .finish(END)
-            .with_context(|| format!("power off{}", self.console.tail()))?;
-        for card in &self.cards {
-            card.finish(END)?;
-        }
+        let ended = self.end();
         let problems = self.kernel_problems()?;
         ensure!(
             problems.is_empty(),
@@ -233,7 +231,16 @@ impl Session {
             self.console().display(),
             problems.join("\n  ")
         );
-        Ok(())
+        ended
+    }
+
+    fn end(&self) -> Result<()> {
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guest
+            .power_off()
+            .and_then(|()| machine.finish(END))
+            .map_err(|error| anyhow!("power off: {error:#}{}", self.console.tail()))?;
+        self.cards.iter().try_for_each(|card| card.finish(END))
     }
 }
 
