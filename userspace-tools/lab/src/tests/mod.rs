@@ -4,9 +4,11 @@
 //!
 //! A lab test is a function that boots guests and fails with a reason. To add one, write it in a
 //! file here and put it into [`all`]. Tests that any driver of the card must pass are in
-//! [`driver`]; they exist once for each driver.
+//! [`driver`]; they exist once for each driver. What only this project's driver is held to is in
+//! `resilience`.
 
 pub(crate) mod driver;
+mod resilience;
 pub(crate) mod runner;
 pub(crate) mod select;
 pub(crate) mod unit;
@@ -87,7 +89,9 @@ impl Context<'_> {
 
 /// All lab tests, in the order in which they run.
 pub(crate) fn all() -> Vec<LabTest> {
-    driver::tests()
+    let mut all = driver::tests();
+    all.extend(resilience::tests());
+    all
 }
 
 /// The lab test of this name.

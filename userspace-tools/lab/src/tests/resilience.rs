@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What this project's driver must survive: cards that die, forget or lie, and being unloaded while
+//! the wire is busy.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context as _, Result};
+
+use super::{driver::alive, Context, LabTest};
+use crate::session::{Action, Cmd, Driver, Process, Session};
+
+/// Time for the service of the driver, which looks after the card once a second.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The tests of this file.
+pub(super) fn tests() -> Vec<LabTest> {
+    let case = |name: &str, about, limit, run| LabTest {
+        name: format!("driver-{name}"),
+        about,
+        limit: Duration::from_secs(limit),
+        driver: Driver::AccelTcp,
+        run,
+    };
+    vec![
+        case(
+            "reload-100",
+            "the module is unloaded and loaded 100 times under traffic and leaves nothing behind",
+            420,
+            reload_100 as fn(&Context<'_>) -> Result<()>,
+        ),
+        case(
+            "flr-traffic",
+            "a function level reset under traffic: the datapath comes back by itself",
+            180,
+            flr_traffic,
+        ),
+        case(
+            "card-death",
+            "the firmware dies under traffic: a message, no hang, and recovery when it is back",
+            240,
+            card_death,
+        ),
+        case(
+            "card-reset",
+            "the card loses all state under traffic: the datapath comes back by itself",
+            180,
+            card_reset,
+        ),
+        case(
+            "unload-dead",
+            "the module can be unloaded while the card is dead",
+            180,
+            unload_dead,
+        ),
+        case(
+            "hostile-card",
+            "a minute of random descriptors, pointers and interrupts breaks nothing",
+            300,
+            hostile_card,
+        ),
+        case(
+            "vlan",
+            "tagged frames of all sizes pass, with checksums and segmentation by the card",
+            180,
+            vlan,
+        ),
+        case(
+            "plain-card",
+            "a card without AccelTCP is a plain NIC, and says so",
+            120,
+            plain_card,
+        ),
+    ]
+}
+
+/// Floods the guest with echo requests until dropped.
+fn flood(session: &Session) -> Result<Process> {
+    session
+        .wire()
+        .spawn(Cmd::from("ping -q -n -f -s 1000 10.99.0.2").timeout(Duration::from_secs(400)))
+}
+
+/// Waits until `line`, run in the guest, succeeds.
+fn guest_until(session: &Session, what: &str, line: &str) -> Result<()> {
+    let start = Instant::now();
+    while !session.guest().run(line)?.status.success() {
+        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+    }
+    Ok(())
+}
+
+fn wait_carrier(session: &Session, up: bool) -> Result<()> {
+    let line = format!(
+        "for i in $(seq 50); do [ \"$(cat /sys/class/net/nic0/carrier)\" = {} ] && exit 0; sleep 0.02; done; exit 1",
+        u8::from(up)
+    );
+    guest_until(session, &format!("carrier {up}"), &line)
+}
+
+/// Value of a statistic of `ethtool -S`.
+fn statistic(session: &Session, name: &str) -> Result<u64> {
+    let text = session.guest().run_ok("ethtool -S nic0")?;
+    text.lines()
+        .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "))
+        .and_then(|value| value.parse().ok())
+        .with_context(|| format!("no statistic {name}"))
+}
+
+/// Memory and objects of the kernel that a driver which leaks would take more and more of.
+fn unreclaimable_kb(session: &Session) -> Result<u64> {
+    let line = "echo 3 > /proc/sys/vm/drop_caches; \
+                awk '/^(SUnreclaim|Percpu|KernelStack):/ { sum += $2 } END { print sum }' /proc/meminfo";
+    let text = session.guest().run_ok(line)?;
+    text.trim().parse().context("/proc/meminfo")
+}
+
+fn reload_100(context: &Context<'_>) -> Result<()> {
+    const ROUNDS: u32 = 100;
+    // A leaked ring of the smallest kind, or a leaked socket buffer a round, is more than this.
+    const LEAK_KB: u64 = 4096;
+    let session = context.start(context.session().vcpus(2))?;
+    alive(&session)?;
+    let traffic = flood(&session)?;
+    let rounds = |count: u32| {
+        let line = format!(
+            "for i in $(seq {count}); do rmmod acceltcp || exit 1; \
+             [ -e /sys/class/net/nic0 ] && exit 2; grep -q acceltcp /proc/interrupts && exit 3; \
+             insmod /build/module/acceltcp.ko || exit 4; \
+             set -- /sys/bus/pci/drivers/acceltcp/*/net/*; ip link set ${{1##*/}} name nic0 || exit 5; \
+             ip address add 10.99.0.2/24 dev nic0 && ip link set nic0 up || exit 6; done"
+        );
+        session
+            .guest()
+            .run_ok(Cmd::from(line.as_str()).timeout(Duration::from_secs(400)))
+    };
+    // Caches of the kernel fill up in the first rounds.
+    rounds(10)?;
+    let before = unreclaimable_kb(&session)?;
+    rounds(ROUNDS - 10)?;
+    let after = unreclaimable_kb(&session)?;
+    drop(traffic);
+    ensure!(
+        after < before + LEAK_KB,
+        "the kernel holds {after} KiB, {before} KiB before {ROUNDS} rounds"
+    );
+    session.configure()?;
+    alive(&session)?;
+    context.finish(session)
+}
+
+fn flr_traffic(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    let traffic = flood(&session)?;
+    for round in 1..=3 {
+        session
+            .guest()
+            .run_ok("echo 1 > /sys/class/net/nic0/device/reset")?;
+        guest_until(
+            &session,
+            "restart after FLR",
+            &format!(
+                "for i in $(seq 50); do ethtool -S nic0 | grep -qx ' *restarts: {round}' && exit 0; sleep 0.05; done; exit 1"
+            ),
+        )?;
+        wait_carrier(&session, true)?;
+        alive(&session)?;
+    }
+    drop(traffic);
+    context.finish(session)
+}
+
+fn card_death(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    let traffic = flood(&session)?;
+    for deaths in 1..=2 {
+        session.card(0)?.action(Action::Die)?;
+        wait_carrier(&session, false)?;
+        ensure!(statistic(&session, "card_deaths")? == deaths);
+        // Nothing that an administrator does meanwhile may hang.
+        session.guest().run("ip link set nic0 promisc on")?;
+        session.guest().run("ip link set nic0 promisc off")?;
+        session.guest().run_ok("ip -s link show nic0")?;
+        session.card(0)?.action(Action::Revive)?;
+        wait_carrier(&session, true)?;
+        alive(&session)?;
+    }
+    drop(traffic);
+    let log = session.guest().run_ok("dmesg")?;
+    ensure!(log.contains("card does not answer"), "no message:\n{log}");
+    ensure!(log.contains("card answers again"), "no message:\n{log}");
+    context.finish(session)
+}
+
+fn card_reset(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    let traffic = flood(&session)?;
+    session.card(0)?.action(Action::Reset)?;
+    guest_until(
+        &session,
+        "restart after reset",
+        "for i in $(seq 50); do ethtool -S nic0 | grep -qx ' *restarts: 1' && exit 0; sleep 0.05; done; exit 1",
+    )?;
+    wait_carrier(&session, true)?;
+    alive(&session)?;
+    drop(traffic);
+    context.finish(session)
+}
+
+fn unload_dead(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    let traffic = flood(&session)?;
+    session.card(0)?.action(Action::Die)?;
+    session.unload_driver(context.driver)?;
+    // A card that does not answer is refused, without waiting for ever.
+    let output = session.guest().run("insmod /build/module/acceltcp.ko")?;
+    ensure!(output.status.success(), "{}", output.stderr);
+    let bound = session
+        .guest()
+        .run("ls /sys/bus/pci/drivers/acceltcp/*/net")?;
+    ensure!(!bound.status.success(), "bound to a dead card");
+    session.guest().run_ok("rmmod acceltcp")?;
+    session.card(0)?.action(Action::Revive)?;
+    session.load_driver(context.driver, "")?;
+    session.configure()?;
+    alive(&session)?;
+    drop(traffic);
+    context.finish(session)
+}
+
+fn hostile_card(context: &Context<'_>) -> Result<()> {
+    const SECONDS: u64 = 60;
+    let session = context.start(context.session().vcpus(2))?;
+    session.guest().run_ok("ethtool -L nic0 combined 2")?;
+    session.configure()?;
+    let traffic = flood(&session)?;
+    let guest_traffic = session
+        .guest()
+        .spawn(Cmd::from("ping -q -n -f -s 1000 10.99.0.1").timeout(Duration::from_secs(300)))?;
+    session.card(0)?.action(Action::Garbage)?;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(SECONDS) {
+        // The guest goes on doing things; what the card makes of them does not matter.
+        session.guest().run("ethtool -S nic0")?;
+        session
+            .guest()
+            .run("ip link set nic0 down; ip link set nic0 up")?;
+        session.guest().run_ok("ip link show nic0")?;
+    }
+    let done = session.card(0)?.counter("fault.garbage")?;
+    ensure!(done > 1000, "the card did only {done} hostile things");
+    let refused = statistic(&session, "rx0_bad_descriptor")?
+        + statistic(&session, "rx0_bad_metadata")?
+        + statistic(&session, "rx1_bad_descriptor")?
+        + statistic(&session, "rx1_bad_metadata")?;
+    ensure!(refused > 100, "only {refused} descriptors were refused");
+    drop((traffic, guest_traffic));
+    session.card(0)?.action(Action::Resume)?;
+    session.unload_driver(context.driver)?;
+    session.load_driver(context.driver, "")?;
+    session.configure()?;
+    wait_carrier(&session, true)?;
+    alive(&session)?;
+    context.finish(session)
+}
+
+fn vlan(context: &Context<'_>) -> Result<()> {
+    // Two guests back to back, as not every machine's own kernel knows VLANs.
+    let link = "unix:../link.sock";
+    let near = context.start(context.session().wire(link))?;
+    let far = context.start(context.session().name("driver-vlan-far").wire(link))?;
+    for (session, address) in [(&near, "10.98.0.1/24"), (&far, "10.98.0.2/24")] {
+        wait_carrier(session, true)?;
+        session.guest().run_ok(format!(
+            "ip link add link nic0 name v7 type vlan id 7 && ip address add {address} dev v7 && ip link set v7 up"
+        ))?;
+    }
+    for size in [56, 1000, 1472] {
+        near.guest().run_ok(format!(
+            "ping -n -c 3 -i 0.05 -W 5 -M do -s {size} 10.98.0.2"
+        ))?;
+    }
+    send_between(&near, &far, "10.98.0.2")?;
+    send_between(&far, &near, "10.98.0.1")?;
+    for session in [&near, &far] {
+        ensure!(
+            statistic(session, "tx0_lso")? > 0,
+            "no frame was segmented by the card"
+        );
+        ensure!(statistic(session, "rx0_csum_error")? == 0);
+    }
+    context.finish(near)?;
+    context.finish(far)
+}
+
+/// Sends random bytes from one guest to another and compares the hashes of both ends.
+fn send_between(from: &Session, to: &Session, address: &str) -> Result<()> {
+    let receiver = to.guest().spawn(
+        Cmd::from("socat -u TCP-LISTEN:7000,reuseaddr STDOUT | sha256sum").timeout(PATIENCE),
+    )?;
+    to.guest().wait_listening(7000, PATIENCE)?;
+    let sent = from.guest().run_ok(
+        Cmd::from(
+            format!(
+                "head -c 2M /dev/urandom > /tmp/sent && socat -u FILE:/tmp/sent TCP:{address}:7000 && sha256sum < /tmp/sent"
+            )
+            .as_str(),
+        )
+        .timeout(PATIENCE),
+    )?;
+    let received = receiver.wait_ok()?;
+    ensure!(sent == received, "other bytes arrived than were sent");
+    Ok(())
+}
+
+fn plain_card(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session().model_args(["--plain".to_owned()]))?;
+    alive(&session)?;
+    let log = session.guest().run_ok("dmesg")?;
+    ensure!(log.contains("no AccelTCP: a plain NIC"), "{log}");
+    context.finish(session)
+}
