@@ -11,6 +11,7 @@ use crate::device::registers::Identity;
 use crate::device::server;
 use crate::device::worker::Workers;
 use crate::wire::{self, Capture, Options};
+use acceltcp_abi::tlv::features;
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -47,7 +48,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         mac: cli.mac,
         rings: usize::from(cli.rings),
         format: cli.datapath,
-        features: (!cli.plain).then_some(0),
+        features: (!cli.plain).then_some(features::SETUP),
     };
     let host_capture = match &cli.host_pcap {
         Some(path) => Some(Capture::create(path, "host").context("cannot capture")?),

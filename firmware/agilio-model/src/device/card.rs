@@ -18,8 +18,9 @@ use crate::offload::filter::Filter;
 use crate::wire::{Capture, WirePort};
 use acceltcp_abi::pci::CTRL_BAR_SIZE;
 use acceltcp_abi::regs::{self, sts};
+use nicstack::memory::Capacity;
 use parking_lot::{Mutex, RwLock};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,7 +57,7 @@ pub struct Card {
     pub(super) status: AtomicU16,
     /// The host rang the configuration queue while the card did not listen.
     pub(super) update_waits: AtomicBool,
-    pub(super) nic: nicstack::Nic,
+    pub(super) nic: nicstack::Nic<Box<[AtomicU64]>>,
     pub(super) wire: Arc<dyn WirePort>,
     pub(super) host_capture: Option<Capture>,
     pub(super) counters: Arc<Counters>,
@@ -100,7 +101,7 @@ impl Card {
             stats: Stats::new(rings),
             status: AtomicU16::new(status(true)),
             update_waits: AtomicBool::new(false),
-            nic: nicstack::Nic::new(),
+            nic: stack(),
             wire,
             host_capture,
             counters,
@@ -257,6 +258,7 @@ impl Card {
         datapath.settings = Settings::off(regs);
         datapath.filter = Filter::new(self.identity.mac);
         self.stop_rings();
+        self.nic.reset();
         self.queues.reset();
         self.irqs.reset();
         self.stats.reset();
@@ -301,6 +303,13 @@ impl Card {
         let status = status(datapath.link.is_up());
         self.status.store(status, Ordering::Release);
     }
+}
+
+/// The stack with its share of the IMEM.
+fn stack() -> nicstack::Nic<Box<[AtomicU64]>> {
+    let capacity = Capacity::default();
+    let imem = (0..capacity.words()).map(|_| AtomicU64::new(0)).collect();
+    nicstack::Nic::with_memory(imem, capacity).expect("the memory is made to measure")
 }
 
 /// Value of [`regs::STS`].

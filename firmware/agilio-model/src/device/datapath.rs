@@ -16,6 +16,7 @@ use crate::wire::FrameDirection;
 use acceltcp_abi::meta::RxMeta;
 use acceltcp_abi::nfd3::RX_EOP;
 use acceltcp_abi::regs::ctrl;
+use nicstack::Handshake;
 
 /// How the card is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +84,11 @@ struct Ports<'a> {
 
 impl nicstack::Output for Ports<'_> {
     fn to_host(&mut self, frame: &[u8]) {
-        if let Err(reason) = self.deliver(frame) {
-            self.card.counters.drop_frame(reason);
-            match reason {
-                DropReason::TooLong => self.card.stats.rx.error(),
-                _ => self.card.stats.rx.discard(),
-            }
-        }
+        self.deliver_or_count(frame, None);
+    }
+
+    fn to_host_with(&mut self, frame: &[u8], handshake: &Handshake) {
+        self.deliver_or_count(frame, Some(*handshake));
     }
 
     fn to_wire(&mut self, frame: &[u8]) {
@@ -99,13 +98,26 @@ impl nicstack::Output for Ports<'_> {
 }
 
 impl Ports<'_> {
-    fn deliver(&self, frame: &[u8]) -> Result<(), DropReason> {
+    fn deliver_or_count(&self, frame: &[u8], handshake: Option<Handshake>) {
+        if let Err(reason) = self.deliver(frame, handshake) {
+            self.card.counters.drop_frame(reason);
+            match reason {
+                DropReason::TooLong => self.card.stats.rx.error(),
+                _ => self.card.stats.rx.discard(),
+            }
+        }
+    }
+
+    fn deliver(&self, frame: &[u8], handshake: Option<Handshake>) -> Result<(), DropReason> {
         let Self { card, datapath } = self;
         let settings = &datapath.settings;
         if frame.len() > settings.max_frame() {
             return Err(DropReason::TooLong);
         }
-        let mut meta = RxMeta::default();
+        let mut meta = RxMeta {
+            handshake,
+            ..RxMeta::default()
+        };
         let mut index = 0;
         if settings.has(ctrl::RSS2) {
             meta.hash = settings.rss.hash(frame);
@@ -242,5 +254,17 @@ impl Card {
             datapath: &datapath,
         };
         self.nic.from_wire(self.now(), frame, &mut ports);
+    }
+
+    /// Has the stack do what is due by time.
+    pub fn tick(&self) {
+        let datapath = self.datapath.read();
+        if datapath.obstacle().is_none() {
+            let mut ports = Ports {
+                card: self,
+                datapath: &datapath,
+            };
+            self.nic.poll(self.now(), &mut ports);
+        }
     }
 }

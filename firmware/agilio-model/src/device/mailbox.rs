@@ -6,14 +6,30 @@ use super::registers::Registers;
 use crate::offload::filter::{Filter, FilterError};
 use acceltcp_abi::{mbox, regs};
 
-/// Carries out the command in the mailbox and leaves the result there.
-pub fn run(regs: &mut Registers, filter: &mut Filter) {
+/// Carries out the command in the mailbox and leaves the result there. `offload` carries out a message to
+/// the AccelTCP firmware: it is given the message with what lies behind it and the place for the reply.
+pub fn run(
+    regs: &mut Registers,
+    filter: &mut Filter,
+    offload: Option<impl FnOnce(&[u8], &mut [u8]) -> usize>,
+) {
     let result = match regs.get32(regs::MBOX + mbox::CMD) {
+        mbox::CMD_ACCELTCP_BASE => offload
+            .map(|run| message(regs, run))
+            .ok_or(mbox::EOPNOTSUPP),
         mbox::CMD_MULTICAST_ADD => filter.add_multicast(address(regs)).map_err(errno),
         mbox::CMD_MULTICAST_DEL => filter.remove_multicast(address(regs)).map_err(errno),
         _ => Err(mbox::EOPNOTSUPP),
     };
     regs.set32(regs::MBOX + mbox::RET, result.err().unwrap_or(0));
+}
+
+/// The reply takes the place of the message. It says itself what became of the command.
+fn message(regs: &mut Registers, run: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+    let message: [u8; regs::MBOX_VAL_SIZE] = regs.get_bytes(regs::MBOX + mbox::VAL);
+    let mut reply = [0; regs::MBOX_VAL_SIZE];
+    run(&message, &mut reply);
+    regs.set_bytes(regs::MBOX + mbox::VAL, &reply);
 }
 
 fn address(regs: &Registers) -> [u8; 6] {

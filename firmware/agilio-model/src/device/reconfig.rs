@@ -101,10 +101,17 @@ impl Card {
             datapath
                 .filter
                 .configure(settings.mac, settings.ctrl, settings.ctrl1);
+            if !settings.enabled() {
+                // The next driver may be one that knows no offload.
+                self.nic.reset();
+            }
             datapath.settings = settings;
         }
         if asked & update::MBOX != 0 {
-            mailbox::run(regs, &mut datapath.filter);
+            let offloads = self.identity().features.is_some();
+            let offload =
+                |message: &[u8], reply: &mut [u8]| self.nic.command(self.now(), message, reply);
+            mailbox::run(regs, &mut datapath.filter, offloads.then_some(offload));
         }
         Ok(())
     }

@@ -181,6 +181,11 @@ impl Registers {
         self.bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
     }
 
+    /// Sets bytes from `at` on, from the card's side.
+    pub fn set_bytes(&mut self, at: usize, bytes: &[u8]) {
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
     /// Sets a register, from the card's side.
     pub fn set32(&mut self, at: usize, value: u32) {
         self.bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());

@@ -15,6 +15,9 @@ const MAX_FRAME: usize = 0x1_0000;
 /// Pause after a wire port failed, so that a broken one does not eat a core.
 const WIRE_RETRY: Duration = Duration::from_millis(100);
 
+/// How often the stack is told the time.
+const TICK: Duration = Duration::from_millis(20);
+
 /// What wakes a worker: a bit for each TX ring.
 #[derive(Debug, Default)]
 pub struct Waker {
@@ -75,6 +78,12 @@ impl Workers {
         let (card, stop) = (workers.card.clone(), workers.stop.clone());
         workers.threads.push(
             thread::Builder::new()
+                .name("clock".to_owned())
+                .spawn(move || tick(&card, &stop))?,
+        );
+        let (card, stop) = (workers.card.clone(), workers.stop.clone());
+        workers.threads.push(
+            thread::Builder::new()
                 .name("wire".to_owned())
                 .spawn(move || read_wire(&card, &stop))?,
         );
@@ -112,6 +121,13 @@ fn serve_rings(card: &Card, number: usize, stop: &AtomicBool) {
                 waker.wake(1 << ring);
             }
         }
+    }
+}
+
+fn tick(card: &Card, stop: &AtomicBool) {
+    while !stop.load(Ordering::Acquire) {
+        thread::park_timeout(TICK);
+        card.tick();
     }
 }
 

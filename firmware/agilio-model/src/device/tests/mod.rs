@@ -8,5 +8,6 @@ mod moderation;
 mod properties;
 mod reconfig;
 mod rx;
+mod setup;
 mod socket;
 mod tx;
