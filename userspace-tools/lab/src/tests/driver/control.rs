@@ -10,18 +10,17 @@ use crate::session::{Cmd, Session};
 pub(super) fn down_up(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     let guest = session.guest();
-    for _ in 0..10 {
-        guest.run_ok("ip link set nic0 down")?;
-        guest.run_ok("ip link set nic0 up")?;
-    }
+    guest.run_ok(
+        "for i in $(seq 10); do ip link set nic0 down && ip link set nic0 up || exit 1; done",
+    )?;
     session.configure()?;
     alive(&session)?;
 
     // Packets in flight in both directions while the rings go away under them.
     let traffic = session
         .wire()
-        .spawn(Cmd::from("ping -q -n -f -s 1400 10.99.0.2").timeout(PATIENCE))?;
-    for _ in 0..10 {
+        .spawn(Cmd::from("ping -q -n -i 0.002 -s 1400 10.99.0.2").timeout(PATIENCE))?;
+    for _ in 0..5 {
         guest.run_ok("ip link set nic0 down")?;
         guest.run_ok("ip link set nic0 up")?;
         session.configure()?;
@@ -70,8 +69,8 @@ pub(super) fn rings(context: &Context<'_>) -> Result<()> {
         );
         session.configure()?;
         alive(&session)?;
-        transfer(&session, Way::ToGuest, "10.99.0.2", 2)?;
-        transfer(&session, Way::ToWire, "10.99.0.1", 2)?;
+        transfer(&session, Way::ToGuest, "10.99.0.2", 1)?;
+        transfer(&session, Way::ToWire, "10.99.0.1", 1)?;
     }
     context.finish(session)
 }

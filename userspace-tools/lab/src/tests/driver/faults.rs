@@ -7,7 +7,7 @@ use anyhow::{ensure, Result};
 use super::{alive, transfer, Context, Way};
 
 pub(super) fn bad_wire(context: &Context<'_>) -> Result<()> {
-    const MEGABYTES: u32 = 2;
+    const MEGABYTES: u32 = 1;
     let session = context.start(context.session())?;
     let card = session.card(0)?;
     for spec in [

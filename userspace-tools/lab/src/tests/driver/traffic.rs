@@ -25,7 +25,7 @@ pub(super) fn ping(context: &Context<'_>) -> Result<()> {
 }
 
 pub(super) fn transfer(context: &Context<'_>) -> Result<()> {
-    const MEGABYTES: u32 = 8;
+    const MEGABYTES: u32 = 3;
     let session = context.start(context.session())?;
     for offloads in ["on", "off"] {
         let set =
@@ -42,14 +42,14 @@ pub(super) fn transfer(context: &Context<'_>) -> Result<()> {
 pub(super) fn iperf3(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     for options in [
-        "-n 32M",
-        "-n 32M -R",
-        "-6 -n 16M",
-        "-6 -n 16M -R",
-        "-n 16M -P 4",
-        "-n 16M -P 4 -R",
-        "-u -b 20M -n 4M -l 1400",
-        "-u -b 20M -n 4M -l 1400 -R",
+        "-n 16M",
+        "-n 16M -R",
+        "-6 -n 8M",
+        "-6 -n 8M -R",
+        "-n 8M -P 4",
+        "-n 8M -P 4 -R",
+        "-u -b 20M -n 2M -l 1400",
+        "-u -b 20M -n 2M -l 1400 -R",
     ] {
         stream(&session, options)?;
     }
@@ -94,7 +94,7 @@ pub(super) fn queues(context: &Context<'_>) -> Result<()> {
     ensure!(pairs.is_some_and(|pairs| pairs >= 2), "ethtool -l: {now}");
 
     let before = interrupts(&session)?;
-    stream(&session, &format!("-n 32M -P {CONNECTIONS}"))?;
+    stream(&session, &format!("-n 16M -P {CONNECTIONS}"))?;
     let after = interrupts(&session)?;
     let busy = before
         .iter()
