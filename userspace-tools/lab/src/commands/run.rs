@@ -86,6 +86,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
         workload: args.workload.clone(),
         server: args.guest.clone().unwrap_or_default(),
         client: args.wire.clone(),
+        warm_up: None,
         offload: args.options.offload.clone(),
         transactions: args.transactions,
         timeout: Duration::from_secs(args.timeout),

@@ -16,6 +16,8 @@ pub(super) struct Service {
     pub(super) server: &'static str,
     /// The port that it listens on when it is ready.
     pub(super) port: u16,
+    /// Client's command line for what only the first requests cost.
+    pub(super) warm_up: &'static str,
     /// Its loads.
     pub(super) loads: &'static [Load],
 }
@@ -31,6 +33,7 @@ pub(super) struct Load {
 pub(super) const REDIS: Service = Service {
     server: "redis-server --bind 0.0.0.0 :: --save '' --protected-mode no --daemonize no",
     port: 6379,
+    warm_up: "redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 300 --csv",
     loads: &[
         Load {
             name: "redis-short",
@@ -50,6 +53,7 @@ impl Service {
             workload: load.name.into(),
             server: self.server.into(),
             client: load.client.into(),
+            warm_up: Some(self.warm_up.into()),
             offload: offload.iter().map(|name| (*name).into()).collect(),
             transactions: None,
             timeout: LIMIT,

@@ -16,18 +16,11 @@ struct Spread {
 
 impl Spread {
     /// `None` without values.
-    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<_> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let median = match values.len() % 2 {
-            0 => f64::midpoint(*values.get(middle.checked_sub(1)?)?, values[middle]),
-            _ => values[middle],
-        };
+    fn of(values: impl Iterator<Item = f64> + Clone) -> Option<Self> {
         Some(Self {
-            median,
-            least: *values.first()?,
-            most: *values.last()?,
+            median: median(values.clone())?,
+            least: values.clone().min_by(f64::total_cmp)?,
+            most: values.max_by(f64::total_cmp)?,
         })
     }
 
@@ -38,6 +31,20 @@ impl Spread {
             "{} (range {range:.1} %)",
             grouped(self.median.max(0.0).round() as u64)
         )
+    }
+}
+
+/// The middle value; `None` without values.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        0 => Some(f64::midpoint(
+            values[middle.checked_sub(1)?],
+            values[middle],
+        )),
+        _ => Some(values[middle]),
     }
 }
 

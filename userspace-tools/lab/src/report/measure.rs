@@ -8,14 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use lab_count::Counts;
 
-use super::{load, Load, Nic, Row};
+use super::{comparison::median, load, Load, Nic, Row};
 use crate::session::{Cmd, Counters, Output, Piece, Session};
 
-/// For how long the idle guest is watched before a counted load.
-const IDLE: Duration = Duration::from_secs(2);
+/// The idle guest is watched before a counted load for this many windows ...
+const IDLE_WINDOWS: usize = 8;
+
+/// ... of this length. The median is taken, so that a burst does not count, such as the rest of a
+/// server's start.
+const IDLE_WINDOW: Duration = Duration::from_millis(250);
 
 /// A load.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ pub struct Client {
     pub server: String,
     /// Command line on the wire side.
     pub client: String,
+    /// Command line that is run before the measurement, for what only the first requests cost.
+    pub warm_up: Option<String>,
     /// Offloads that are on, for the row.
     pub offload: Vec<String>,
     /// Number of transactions, if the client's output does not tell.
@@ -50,6 +56,29 @@ pub struct Meter<'a> {
     driver: &'a str,
     vcpus: u32,
     counted: bool,
+}
+
+/// Instructions per second of an idle guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Idle {
+    kernel: f64,
+    user: f64,
+}
+
+impl Idle {
+    /// The medians of several windows.
+    fn of(windows: &[(Counts, Duration)]) -> Self {
+        let rate = |pick: fn(&Counts) -> u64| {
+            let rates = windows
+                .iter()
+                .map(|(counts, time)| pick(counts) as f64 / time.as_secs_f64());
+            median(rates).unwrap_or(0.0)
+        };
+        Self {
+            kernel: rate(|counts| counts.kernel),
+            user: rate(|counts| counts.user),
+        }
+    }
 }
 
 /// Counters of the guest and of all cards at one time.
@@ -80,15 +109,11 @@ impl<'a> Meter<'a> {
         client: &Client,
         sink: impl FnMut(Piece<'_>) + Send + 'static,
     ) -> Result<Measured> {
-        let idle = match self.counted {
-            true => {
-                let before = self.session.instructions()?;
-                let start = Instant::now();
-                thread::sleep(IDLE);
-                Some((self.session.instructions()? - before, start.elapsed()))
-            }
-            false => None,
-        };
+        if let Some(warm_up) = &client.warm_up {
+            let cmd = Cmd::from(warm_up).timeout(client.timeout);
+            self.session.wire().run_ok(cmd).context("warm up")?;
+        }
+        let idle = self.counted.then(|| self.idle()).transpose()?;
         let before = self.read()?;
         let cmd = Cmd::from(&client.client).timeout(client.timeout);
         let mut process = self.session.wire().spawn(cmd)?;
@@ -99,6 +124,19 @@ impl<'a> Meter<'a> {
         let load = load::parse(&client.client, &output.stdout, &output.stderr).unwrap_or_default();
         let row = self.row(client, load, &before, &after, idle);
         Ok(Measured { row, output })
+    }
+
+    /// What the idle guest executes.
+    fn idle(&self) -> Result<Idle> {
+        let mut rates = Vec::new();
+        let (mut before, mut start) = (self.session.instructions()?, Instant::now());
+        for _ in 0..IDLE_WINDOWS {
+            thread::sleep(IDLE_WINDOW);
+            let (after, end) = (self.session.instructions()?, Instant::now());
+            rates.push((after - before, end - start));
+            (before, start) = (after, end);
+        }
+        Ok(Idle::of(&rates))
     }
 
     fn read(&self) -> Result<Reading> {
@@ -124,18 +162,17 @@ impl<'a> Meter<'a> {
         load: Load,
         before: &Reading,
         after: &Reading,
-        idle: Option<(Counts, Duration)>,
+        idle: Option<Idle>,
     ) -> Row {
         let transactions = client.transactions.or(load.transactions);
         let per_tx = |amount: f64| {
             let transactions = transactions.filter(|&transactions| transactions > 0)?;
             Some(amount / transactions as f64)
         };
-        let insns = |pick: fn(Counts) -> u64| {
-            let (idle, idle_time) = idle?;
+        let seconds = (after.at - before.at).as_secs_f64();
+        let insns = |pick: fn(Counts) -> u64, idle_rate: fn(Idle) -> f64| {
             let total = pick(after.insns? - before.insns?) as f64;
-            let rate = pick(idle) as f64 / idle_time.as_secs_f64();
-            per_tx(total - rate * (after.at - before.at).as_secs_f64())
+            per_tx(total - idle_rate(idle?) * seconds)
         };
         let nic = |name: &str| {
             let value = |reading: &Reading| reading.nic.get(name).copied();
@@ -151,8 +188,8 @@ impl<'a> Meter<'a> {
             transactions,
             errors: load.errors,
             rate_per_s: load.rate_per_s,
-            kernel_insns_per_tx: insns(|counts| counts.kernel),
-            user_insns_per_tx: insns(|counts| counts.user),
+            kernel_insns_per_tx: insns(|counts| counts.kernel, |idle| idle.kernel),
+            user_insns_per_tx: insns(|counts| counts.user, |idle| idle.user),
             nic: Nic {
                 rx_packets_per_tx: nic("host.rx.packets"),
                 tx_packets_per_tx: nic("host.tx.packets"),
@@ -162,5 +199,25 @@ impl<'a> Meter<'a> {
                 doorbells_per_tx: nic("doorbells"),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn burst_is_not_the_idle_rate() {
+        let window = |kernel, user| (Counts { kernel, user }, Duration::from_millis(250));
+        let windows = [
+            window(900_000, 4_000_000),
+            window(1000, 500),
+            window(1000, 500),
+            window(1200, 0),
+            window(900, 500),
+        ];
+        let idle = Idle::of(&windows);
+        assert_eq!((idle.kernel, idle.user), (4000.0, 2000.0));
+        assert_eq!(Idle::of(&[]), Idle::default());
     }
 }
