@@ -255,3 +255,85 @@ fn convert(status: ExitStatus) -> Status {
         None => Status::Signaled(status.signal().unwrap_or(0)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use lab_proto::{read_frame, Event};
+
+    use super::*;
+
+    /// Runs a command line, lets `act` do something with it, and returns its output and end.
+    fn run(line: &str, terminal: Option<Size>, act: impl FnOnce(&mut Process)) -> (String, Answer) {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let outlet = Outlet::new(File::from(OwnedFd::from(here)));
+        let processes = Processes::default();
+        let asked = Asked {
+            argv: ["sh", "-c", line].map(String::from).to_vec(),
+            stdin: true,
+            terminal,
+            ..Asked::default()
+        };
+        Process::start(7, asked, &outlet, &processes).unwrap();
+        if let Some(process) = processes.lock().unwrap().get_mut(&7) {
+            act(process);
+        }
+        let mut output = Vec::new();
+        loop {
+            match read_frame(&mut there).unwrap() {
+                Some(Event::Answer { id: 7, answer }) => match answer {
+                    Answer::Stdout(bytes) | Answer::Stderr(bytes) => output.extend(bytes),
+                    end => return (String::from_utf8(output).unwrap(), end),
+                },
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn output_comes_before_the_status() {
+        let (output, end) = run("echo one; echo two >&2; exit 3", None, |_| ());
+        assert!(
+            output.contains("one\n") && output.contains("two\n"),
+            "{output}"
+        );
+        assert_eq!(end, Answer::Exit(Status::Exited(3)));
+    }
+
+    #[test]
+    fn input_is_fed_and_ended() {
+        let (output, end) = run("cat", None, |process| {
+            process.feed(b"fed ".to_vec());
+            process.feed(b"twice".to_vec());
+            process.close();
+        });
+        assert_eq!(output, "fed twice");
+        assert_eq!(end, Answer::Exit(Status::Exited(0)));
+    }
+
+    #[test]
+    fn signal_reaches_the_whole_group() {
+        let (_, end) = run("sleep 1000 & sleep 1000", None, |process| {
+            process.signal(libc::SIGTERM);
+        });
+        assert_eq!(end, Answer::Exit(Status::Signaled(libc::SIGTERM)));
+    }
+
+    #[test]
+    fn child_in_the_background_does_not_hold_the_status() {
+        let (_, end) = run("sleep 5 & exit 4", None, |_| ());
+        assert_eq!(end, Answer::Exit(Status::Exited(4)));
+    }
+
+    #[test]
+    fn terminal_has_the_size_that_was_asked() {
+        let size = Size {
+            rows: 33,
+            columns: 101,
+        };
+        let (output, end) = run("stty size; tty >/dev/null", Some(size), |_| ());
+        assert_eq!(output, "33 101\r\n");
+        assert_eq!(end, Answer::Exit(Status::Exited(0)));
+    }
+}

@@ -22,6 +22,11 @@ use crate::{init::load_module, link, listening, process::Process};
 pub(crate) struct Outlet(Arc<Mutex<File>>);
 
 impl Outlet {
+    /// An outlet into the port.
+    pub(crate) fn new(port: File) -> Self {
+        Self(Arc::new(Mutex::new(port)))
+    }
+
     /// Sends an answer. If the lab is gone, reading will tell.
     pub(crate) fn answer(&self, id: u32, answer: Answer) {
         self.send(&Event::Answer { id, answer });
@@ -50,7 +55,7 @@ pub(crate) fn serve() -> Result<()> {
         .write(true)
         .open(&path)
         .with_context(|| path.display().to_string())?;
-    let outlet = Outlet(Arc::new(Mutex::new(port.try_clone()?)));
+    let outlet = Outlet::new(port.try_clone()?);
     let processes = Processes::default();
     link::up("lo").context("lo")?;
     outlet.send(&Event::Hello { version: VERSION });

@@ -26,10 +26,11 @@ const FOR_EVER: u64 = 365 * 24 * 3600;
 /// Arguments of `lab run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Command line of the server in the guest; only the client runs without
+    /// Command line of the server in the guest; only the client runs without. build/ is /build
     #[arg(long, value_name = "CMD")]
     guest: Option<String>,
-    /// Command line of the client on the wire side; the guest is 10.99.0.2 and fd99:0::2
+    /// Command line of the client on the wire side, which is a program of the build root or below
+    /// /build; the guest is 10.99.0.2 and fd99:0::2
     #[arg(long, value_name = "CMD")]
     wire: String,
     /// Name of the row
@@ -103,12 +104,12 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
         server.stop()?;
     }
     let mut report = Report::new(&Facts::load(layout)?, Machine::this(session.kvm()));
-    session.shutdown()?;
     report.rows.push(measured.row);
     eprintln!("{}", table(&report.rows));
     if let Some(path) = &args.json {
         report.write(path)?;
     }
+    session.shutdown()?;
     let code = measured.output.status.code();
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

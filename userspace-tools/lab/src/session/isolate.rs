@@ -259,3 +259,63 @@ pub(crate) fn join(layout: &Layout) -> Result<Tools> {
     }
     bail!("no session is running: start one with `lab shell` in another terminal")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of its own that is removed at the end.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = env::temp_dir().join(format!("lab-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn runs_at_the_same_time_have_different_numbers() {
+        let scratch = Scratch::new("numbers");
+        let (first, held) = reserve(&scratch.0).unwrap();
+        let (second, _also_held) = reserve(&scratch.0).unwrap();
+        assert_eq!((first, second), (1, 2));
+        drop(held);
+        assert_eq!(reserve(&scratch.0).unwrap().0, 1);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed() {
+        let scratch = Scratch::new("left");
+        let dir = scratch.0.join("1");
+        fs::create_dir_all(dir.join("0")).unwrap();
+        fs::create_dir(dir.join("root")).unwrap();
+        fs::write(dir.join("0/card0.sock"), "").unwrap();
+        fs::write(dir.join("pid"), "1").unwrap();
+        let (number, _held) = reserve(&scratch.0).unwrap();
+        assert_eq!(number, 1);
+        let left: Vec<_> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["lock"]);
+    }
+
+    #[test]
+    fn mount_point_that_is_not_empty_is_left_alone() {
+        let scratch = Scratch::new("mounted");
+        let dir = scratch.0.join("1");
+        fs::create_dir_all(dir.join("root/usr")).unwrap();
+        fs::write(dir.join("pid"), "1").unwrap();
+        clear(&dir);
+        assert!(dir.join("root/usr").is_dir());
+        assert!(dir.join("pid").is_file());
+    }
+}
