@@ -18,8 +18,9 @@ pub(super) struct GuestOptions {
     #[arg(long, value_enum, default_value_t)]
     pub(super) driver: Driver,
     /// Offloads to use
-    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = offload)]
-    pub(super) offload: Vec<String>,
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "LIST",
+          value_parser = offloads)]
+    pub(super) offload: Offloads,
     /// vCPUs of the guest
     #[arg(long, default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -61,13 +62,32 @@ impl GuestOptions {
     }
 }
 
-/// Checks the name of an offload.
-fn offload(name: &str) -> Result<String> {
-    if OFFLOADS.contains(&name) {
-        return Ok(name.into());
+/// Names of offloads.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Offloads(pub(super) Vec<String>);
+
+/// Reads a list of offloads, separated by commas; it may be empty.
+fn offloads(list: &str) -> Result<Offloads> {
+    let names: Vec<_> = list.split(',').filter(|name| !name.is_empty()).collect();
+    if let Some(unknown) = names.iter().find(|name| !OFFLOADS.contains(name)) {
+        match OFFLOADS {
+            [] => bail!("{unknown}: the module has no offloads yet"),
+            known => bail!("{unknown}: known are {}", known.join(", ")),
+        }
     }
-    match OFFLOADS {
-        [] => bail!("the module has no offloads yet"),
-        known => bail!("known are {}", known.join(", ")),
+    Ok(Offloads(names.into_iter().map(str::to_string).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_offloads_are_taken() {
+        assert_eq!(offloads("").unwrap(), Offloads::default());
+        let known = OFFLOADS.join(",");
+        assert_eq!(offloads(&known).unwrap().0, OFFLOADS);
+        let error = offloads("teleport").unwrap_err();
+        assert!(error.to_string().starts_with("teleport: "), "{error}");
     }
 }

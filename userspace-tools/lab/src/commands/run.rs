@@ -88,7 +88,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
         server: args.guest.clone().unwrap_or_default(),
         client: args.wire.clone(),
         warm_up: None,
-        offload: args.options.offload.clone(),
+        offload: args.options.offload.0.clone(),
         transactions: args.transactions,
         timeout: Duration::from_secs(args.timeout),
     };
@@ -141,6 +141,7 @@ mod tests {
         assert!(parse(&["--vcpus", "0"]).is_err());
         assert!(parse(&["--cards", "9"]).is_err());
         assert!(parse(&["--driver", "e1000"]).is_err());
+        assert!(parse(&["--offload", ""]).is_ok());
         assert!(parse(&["--offload", "magic"]).is_err());
     }
 }
