@@ -140,6 +140,12 @@ impl<M: Memory> Nic<M> {
         self.setup_poll(now, out);
     }
 
+    /// Whether time alone can give the stack something to do. While not, [`Nic::poll`] need not be called; only
+    /// [`Nic::from_wire`] changes that.
+    pub fn needs_poll(&self) -> bool {
+        !self.half_open.is_empty()
+    }
+
     /// The driver is gone (reset of the device, or its datapath is off): all that it said is forgotten.
     pub fn reset(&self) {
         let _guard = Lock::take(&self.control);
