@@ -5,7 +5,8 @@
 use crate::device::descriptors::Format;
 use crate::wire::{FaultSpec, WireSpec};
 use acceltcp_abi::regs;
-use clap::Parser;
+use clap::{Args, Parser};
+use nicstack::memory::Capacity;
 use std::path::PathBuf;
 
 /// A model of an Agilio SR-IOV VF, served to QEMU over vfio-user.
@@ -15,11 +16,11 @@ use std::path::PathBuf;
 #[command(name = "agilio-model", version)]
 pub struct Cli {
     /// vfio-user socket to listen at; must not exist
-    #[arg(long, value_name = "PATH")]
-    pub socket: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "memory_map")]
+    pub socket: Option<PathBuf>,
     /// Where the wire goes: tap:NAME, or unix:PATH to another card
-    #[arg(long, value_name = "SPEC")]
-    pub wire: WireSpec,
+    #[arg(long, value_name = "SPEC", required_unless_present = "memory_map")]
+    pub wire: Option<WireSpec>,
     /// Capture of the wire, as pcapng
     #[arg(long, value_name = "FILE")]
     pub wire_pcap: Option<PathBuf>,
@@ -47,6 +48,37 @@ pub struct Cli {
     /// Be a plain Agilio: announce no AccelTCP
     #[arg(long)]
     pub plain: bool,
+    /// Sizes of the tables in the memory of the card
+    #[command(flatten)]
+    pub tables: Tables,
+    /// Print how tables divide the card's memory (IMEM), and end
+    #[arg(long)]
+    pub memory_map: bool,
+}
+
+/// Sizes of the tables in the card's memory.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Tables {
+    /// Listeners that connection setup can serve
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().listeners)]
+    pub listeners: u32,
+    /// Connections set up lately that are remembered against replays; rounded up to a power of two
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().recent)]
+    pub recent: u32,
+    /// Half-open connections of servers that speak first
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().half_open)]
+    pub half_open: u32,
+}
+
+impl Tables {
+    /// The same for the stack.
+    pub fn capacity(&self) -> Capacity {
+        Capacity {
+            listeners: self.listeners,
+            recent: self.recent,
+            half_open: self.half_open,
+        }
+    }
 }
 
 fn parse_mac(text: &str) -> Result<[u8; 6], String> {
@@ -83,6 +115,7 @@ mod tests {
         assert_eq!((cli.rings, cli.workers, cli.plain), (4, 2, false));
         assert_eq!(cli.mac, [0, 0x15, 0x4d, 0, 0, 1]);
         assert!(cli.faults.is_none());
+        assert_eq!(cli.tables.capacity(), Capacity::default());
     }
 
     #[test]
@@ -102,6 +135,15 @@ mod tests {
         ] {
             assert!(parse(&["--mac", mac]).is_err(), "{mac}");
         }
+    }
+
+    #[test]
+    fn a_memory_map_needs_no_sockets() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["agilio-model"], args].concat());
+        let cli = parse(&["--memory-map", "--listeners", "7", "--half-open", "0"]).unwrap();
+        assert_eq!((cli.tables.listeners, cli.tables.half_open), (7, 0));
+        assert!(parse(&["--wire", "tap:w0"]).is_err());
+        assert!(parse(&["--socket", "s"]).is_err());
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 //! What the card counts. Every counter has a flat, dotted name, and every dropped frame a reason.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A snapshot by name.
-pub type Snapshot = BTreeMap<&'static str, u64>;
+pub type Snapshot = BTreeMap<Cow<'static, str>, u64>;
 
 /// Declares a closed set of names.
 macro_rules! names {
@@ -192,7 +193,10 @@ impl Counters {
         let work = Counter::ALL.iter().map(|c| (c.name(), self.get(*c)));
         let drops = DropReason::ALL.iter().map(|r| (r.name(), self.drops(*r)));
         let faults = FaultKind::ALL.iter().map(|k| (k.name(), self.faults(*k)));
-        work.chain(drops).chain(faults).collect()
+        work.chain(drops)
+            .chain(faults)
+            .map(|(name, value)| (name.into(), value))
+            .collect()
     }
 }
 

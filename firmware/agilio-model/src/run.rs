@@ -7,12 +7,13 @@ use crate::control::ControlServer;
 use crate::counters::Counters;
 use crate::device::card::{Card, Parts};
 use crate::device::control::Controller;
+use crate::device::imem;
 use crate::device::registers::Identity;
 use crate::device::server;
 use crate::device::worker::Workers;
 use crate::wire::{self, Capture, Options};
 use acceltcp_abi::tlv::features;
-use anyhow::Context;
+use anyhow::{bail, Context};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
@@ -20,19 +21,31 @@ use std::sync::mpsc;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 
-/// Runs a card until its VMM goes away or SIGTERM or SIGINT comes.
+/// Runs a card until its VMM goes away or SIGTERM or SIGINT comes, or prints its memory map.
 ///
 /// # Errors
 ///
 /// When something that the command line names cannot be opened, or the VMM's stream breaks.
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
+    let nic = match cli.plain {
+        false => imem::stack(cli.tables.capacity()),
+        true => imem::plain(),
+    }
+    .context("the tables do not fit the card's memory")?;
+    if cli.memory_map {
+        print!("{}", imem::Map::of(&nic));
+        return Ok(());
+    }
+    let (Some(socket), Some(wire_spec)) = (&cli.socket, &cli.wire) else {
+        bail!("a card needs a socket and a wire");
+    };
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot take signals")?;
     let counters = Arc::new(Counters::new());
     let known_card = Arc::new(OnceLock::<Weak<Card>>::new());
     let listener = known_card.clone();
     let wire = wire::open(
         &Options {
-            wire: cli.wire.clone(),
+            wire: wire_spec.clone(),
             capture: cli.wire_pcap.clone(),
             faults: cli.faults,
         },
@@ -56,6 +69,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     };
     let card = Arc::new(Card::new(Parts {
         identity,
+        nic,
         workers: usize::from(cli.workers),
         wire: wire.clone(),
         host_capture,
@@ -73,8 +87,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let server = server::listen(&cli.socket, &card)
-        .with_context(|| format!("cannot listen at {}", cli.socket.display()))?;
+    let server = server::listen(socket, &card)
+        .with_context(|| format!("cannot listen at {}", socket.display()))?;
     println!("ready");
     std::io::stdout().flush().context("cannot say ready")?;
 
@@ -92,6 +106,6 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
 
     drop(control);
     workers.stop();
-    let _ = std::fs::remove_file(&cli.socket);
+    let _ = std::fs::remove_file(socket);
     result.context("the VMM's stream broke")
 }

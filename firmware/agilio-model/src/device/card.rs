@@ -4,6 +4,7 @@
 
 use super::config_space::{ConfigSpace, MSIX_PBA};
 use super::datapath::{Condition, Datapath, Link};
+use super::imem::{self, Stack};
 use super::interrupts::Interrupts;
 use super::memory::GuestMemory;
 use super::queues::{Queue, QueueController};
@@ -11,16 +12,16 @@ use super::registers::{Identity, Registers};
 use super::rx::RxRing;
 use super::settings::{Limits, Settings};
 use super::stats::Stats;
+use super::timer::Timer;
 use super::tx::TxRing;
 use super::worker::Waker;
-use crate::counters::{Counter, Counters};
+use crate::counters::{Counter, Counters, Snapshot};
 use crate::offload::filter::Filter;
 use crate::wire::{Capture, WirePort};
 use acceltcp_abi::pci::CTRL_BAR_SIZE;
 use acceltcp_abi::regs::{self, sts};
-use nicstack::memory::Capacity;
 use parking_lot::{Mutex, RwLock};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,6 +34,8 @@ const RATE_25G: u16 = 4;
 pub struct Parts {
     /// What it shows to the host.
     pub identity: Identity,
+    /// Its TCP stack.
+    pub nic: Stack,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Its port.
@@ -57,7 +60,8 @@ pub struct Card {
     pub(super) status: AtomicU16,
     /// The host rang the configuration queue while the card did not listen.
     pub(super) update_waits: AtomicBool,
-    pub(super) nic: nicstack::Nic<Box<[AtomicU64]>>,
+    pub(super) nic: Stack,
+    pub(super) clock: Timer,
     pub(super) wire: Arc<dyn WirePort>,
     pub(super) host_capture: Option<Capture>,
     pub(super) counters: Arc<Counters>,
@@ -70,6 +74,7 @@ impl Card {
     pub fn new(parts: Parts) -> Self {
         let Parts {
             identity,
+            nic,
             workers,
             wire,
             host_capture,
@@ -101,7 +106,8 @@ impl Card {
             stats: Stats::new(rings),
             status: AtomicU16::new(status(true)),
             update_waits: AtomicBool::new(false),
-            nic: stack(),
+            nic,
+            clock: Timer::default(),
             wire,
             host_capture,
             counters,
@@ -118,6 +124,26 @@ impl Card {
     /// Time since power-on.
     pub fn now(&self) -> nicstack::Instant {
         nicstack::Instant(self.started.elapsed().as_nanos() as u64)
+    }
+
+    /// All that is counted: by the card, by its stack, and what the stack's tables use.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.counters.snapshot();
+        for counter in nicstack::stats::Counter::ALL {
+            let name = format!("nic.{}", counter.name());
+            snapshot.insert(name.into(), self.nic.stats().get(*counter));
+        }
+        for (table, usage) in imem::tables(&self.nic) {
+            for (what, count) in [
+                ("used", usage.used),
+                ("capacity", usage.capacity),
+                ("refused", usage.refused),
+            ] {
+                let name = format!("nic.table.{table}.{what}");
+                snapshot.insert(name.into(), count.into());
+            }
+        }
+        snapshot
     }
 
     /// What a configuration may ask for.
@@ -231,8 +257,9 @@ impl Card {
         self.wakers[ring % self.wakers.len()].wake(1 << ring);
     }
 
-    /// Has the workers look at all rings.
+    /// Has everybody look for work: an obstacle is gone.
     pub(super) fn wake_all(&self) {
+        self.start_clock();
         for ring in 0..self.tx.len() {
             self.wake(ring);
         }
@@ -295,6 +322,7 @@ impl Card {
         self.show_link(&datapath);
         if datapath.link.is_up() != was_up {
             self.irqs.raise(datapath.settings.lsc_vector, regs::ICR_LSC);
+            self.start_clock();
         }
     }
 
@@ -303,13 +331,6 @@ impl Card {
         let status = status(datapath.link.is_up());
         self.status.store(status, Ordering::Release);
     }
-}
-
-/// The stack with its share of the IMEM.
-fn stack() -> nicstack::Nic<Box<[AtomicU64]>> {
-    let capacity = Capacity::default();
-    let imem = (0..capacity.words()).map(|_| AtomicU64::new(0)).collect();
-    nicstack::Nic::with_memory(imem, capacity).expect("the memory is made to measure")
 }
 
 /// Value of [`regs::STS`].

@@ -41,11 +41,7 @@ impl Controller {
 
 impl CardControl for Controller {
     fn counters(&self) -> Snapshot {
-        let mut snapshot = self.card.counters.snapshot();
-        let stack = self.card.nic.stats();
-        let counters = nicstack::stats::Counter::ALL.iter();
-        snapshot.extend(counters.map(|counter| (counter.name(), stack.get(*counter))));
-        snapshot
+        self.card.snapshot()
     }
 
     fn set_faults(&self, spec: &str) -> Result<(), String> {

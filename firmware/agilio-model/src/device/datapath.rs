@@ -254,17 +254,21 @@ impl Card {
             datapath: &datapath,
         };
         self.nic.from_wire(self.now(), frame, &mut ports);
+        self.start_clock();
     }
 
-    /// Has the stack do what is due by time.
-    pub fn tick(&self) {
+    /// Has the stack do what is due by time, and says whether there will be more. With an obstacle in the way
+    /// nothing is done, until the obstacle is gone.
+    pub(super) fn tick(&self) -> bool {
         let datapath = self.datapath.read();
-        if datapath.obstacle().is_none() {
-            let mut ports = Ports {
-                card: self,
-                datapath: &datapath,
-            };
-            self.nic.poll(self.now(), &mut ports);
+        if datapath.obstacle().is_some() {
+            return false;
         }
+        let mut ports = Ports {
+            card: self,
+            datapath: &datapath,
+        };
+        self.nic.poll(self.now(), &mut ports);
+        self.nic.needs_poll()
     }
 }

@@ -2,6 +2,7 @@
 
 //! Mailbox commands.
 
+use super::imem::Stack;
 use super::registers::Registers;
 use crate::offload::filter::{Filter, FilterError};
 use acceltcp_abi::{mbox, regs};
@@ -14,9 +15,10 @@ pub fn run(
     offload: Option<impl FnOnce(&[u8], &mut [u8]) -> usize>,
 ) {
     let result = match regs.get32(regs::MBOX + mbox::CMD) {
-        mbox::CMD_ACCELTCP_BASE => offload
-            .map(|run| message(regs, run))
-            .ok_or(mbox::EOPNOTSUPP),
+        mbox::CMD_ACCELTCP_BASE => match offload {
+            Some(run) => message(regs, run),
+            None => Err(mbox::EOPNOTSUPP),
+        },
         mbox::CMD_MULTICAST_ADD => filter.add_multicast(address(regs)).map_err(errno),
         mbox::CMD_MULTICAST_DEL => filter.remove_multicast(address(regs)).map_err(errno),
         _ => Err(mbox::EOPNOTSUPP),
@@ -24,13 +26,20 @@ pub fn run(
     regs.set32(regs::MBOX + mbox::RET, result.err().unwrap_or(0));
 }
 
-/// The reply takes the place of the message. It says itself what became of the command.
-fn message(regs: &mut Registers, run: impl FnOnce(&[u8], &mut [u8]) -> usize) {
+/// The reply takes the place of the message, keys included. It says itself what became of the command.
+fn message(regs: &mut Registers, run: impl FnOnce(&[u8], &mut [u8]) -> usize) -> Result<(), u32> {
     let message: [u8; regs::MBOX_VAL_SIZE] = regs.get_bytes(regs::MBOX + mbox::VAL);
     let mut reply = [0; regs::MBOX_VAL_SIZE];
-    run(&message, &mut reply);
+    let len = run(&message, &mut reply);
     regs.set_bytes(regs::MBOX + mbox::VAL, &reply);
+    if len == 0 {
+        return Err(mbox::EINVAL);
+    }
+    Ok(())
 }
+
+// Every reply has room.
+const _: () = assert!(Stack::REPLY_MAX <= regs::MBOX_VAL_SIZE);
 
 fn address(regs: &Registers) -> [u8; 6] {
     regs::mac_from_regs(

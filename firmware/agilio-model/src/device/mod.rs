@@ -3,8 +3,8 @@
 //! The card as a PCI device.
 //!
 //! One thread serves the VMM (registers, DMA map, interrupts set-up), one reads the wire, workers serve the TX
-//! rings, and one signals moderated interrupts when their time has come; all of them sleep when there is nothing to
-//! do. They share a [`card::Card`]:
+//! rings, one signals moderated interrupts when their time has come, and one tells the stack the time while that
+//! waits for it; all of them sleep when there is nothing to do. They share a [`card::Card`]:
 //!
 //! * `Registers` are locked by whoever handles a register access or a reconfiguration;
 //! * [`datapath::Datapath`] is what packet work depends on. Packet work holds it for reading, for one batch at a
@@ -19,12 +19,14 @@
 //! counted and stops its ring until the host enables it again.
 
 pub mod card;
+pub mod clock;
 pub mod config_space;
 pub mod control;
 pub mod datapath;
 pub mod descriptors;
 pub mod dma;
 pub mod hostile;
+pub mod imem;
 pub mod interrupts;
 pub mod mailbox;
 pub mod memory;

@@ -48,6 +48,7 @@ impl Card {
                 self.counters.add(Counter::ReconfigErrors, 1);
                 datapath.settings = Settings::off(&regs);
                 self.stop_rings();
+                self.nic.reset();
                 asked | update::ERR
             }
         };
@@ -94,6 +95,10 @@ impl Card {
             } else if !settings.enabled() {
                 self.stop_rings();
             }
+            if asked & (update::RING | update::RESET) != 0 || !settings.enabled() {
+                // Whoever turns the rings on may know no offload, until it says so.
+                self.nic.reset();
+            }
             let switched = (settings.ctrl ^ datapath.settings.ctrl) & ctrl::IRQMOD != 0;
             if switched || asked & (update::IRQMOD | update::RING | update::RESET) != 0 {
                 self.moderate(regs, &settings);
@@ -101,10 +106,6 @@ impl Card {
             datapath
                 .filter
                 .configure(settings.mac, settings.ctrl, settings.ctrl1);
-            if !settings.enabled() {
-                // The next driver may be one that knows no offload.
-                self.nic.reset();
-            }
             datapath.settings = settings;
         }
         if asked & update::MBOX != 0 {

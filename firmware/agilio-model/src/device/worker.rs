@@ -15,9 +15,6 @@ const MAX_FRAME: usize = 0x1_0000;
 /// Pause after a wire port failed, so that a broken one does not eat a core.
 const WIRE_RETRY: Duration = Duration::from_millis(100);
 
-/// How often the stack is told the time.
-const TICK: Duration = Duration::from_millis(20);
-
 /// What wakes a worker: a bit for each TX ring.
 #[derive(Debug, Default)]
 pub struct Waker {
@@ -75,11 +72,11 @@ impl Workers {
                 .name("deadlines".to_owned())
                 .spawn(move || served.irqs.serve_deadlines())?,
         );
-        let (card, stop) = (workers.card.clone(), workers.stop.clone());
+        let card = workers.card.clone();
         workers.threads.push(
             thread::Builder::new()
                 .name("clock".to_owned())
-                .spawn(move || tick(&card, &stop))?,
+                .spawn(move || card.serve_clock())?,
         );
         let (card, stop) = (workers.card.clone(), workers.stop.clone());
         workers.threads.push(
@@ -95,6 +92,7 @@ impl Workers {
         self.stop.store(true, Ordering::Release);
         self.card.wire.stop();
         self.card.irqs.stop();
+        self.card.stop_clock();
         for thread in self.threads {
             thread.thread().unpark();
             // A thread that panicked has said so.
@@ -121,13 +119,6 @@ fn serve_rings(card: &Card, number: usize, stop: &AtomicBool) {
                 waker.wake(1 << ring);
             }
         }
-    }
-}
-
-fn tick(card: &Card, stop: &AtomicBool) {
-    while !stop.load(Ordering::Acquire) {
-        thread::park_timeout(TICK);
-        card.tick();
     }
 }
 

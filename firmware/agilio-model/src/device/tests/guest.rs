@@ -5,6 +5,7 @@
 use crate::counters::{Counter, Counters, DropReason};
 use crate::device::card::{Card, Parts};
 use crate::device::descriptors::Format;
+use crate::device::imem::{self, Stack};
 use crate::device::registers::{Identity, START_RXQ, START_TXQ};
 use crate::device::server::Backend;
 use crate::device::tx::Progress;
@@ -12,7 +13,9 @@ use crate::wire::WirePort;
 use acceltcp_abi::nfd3::{FreelistDesc, RxDesc, TxDesc, TX_EOP};
 use acceltcp_abi::pci::{CTRL_BAR, QC_BAR, VECTOR_LSC, VECTOR_RING0};
 use acceltcp_abi::regs::{self, ctrl, rss, update};
+use acceltcp_abi::tlv::features;
 use acceltcp_abi::{nfd3, qc};
+use nicstack::memory::Capacity;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{self, Read};
@@ -100,6 +103,12 @@ impl Guest {
 
     /// The same with a card of another datapath.
     pub(super) fn with_format(format: Format) -> Self {
+        let stack = imem::stack(Capacity::default()).unwrap();
+        Self::with_card(format, Some(features::SETUP), stack)
+    }
+
+    /// The same with a card of some stack.
+    pub(super) fn with_card(format: Format, features: Option<u32>, nic: Stack) -> Self {
         let (sent, from_card) = channel();
         let (feed, incoming) = channel();
         let wire = Arc::new(TestWire {
@@ -113,8 +122,9 @@ impl Guest {
                 mac: MAC,
                 rings: RINGS,
                 format,
-                features: Some(0),
+                features,
             },
+            nic,
             workers: 2,
             wire: wire.clone(),
             host_capture: None,
@@ -145,12 +155,17 @@ impl Guest {
     /// A guest whose driver has enabled all rings, with all RX buffers but one handed over.
     pub(super) fn open() -> Self {
         let mut guest = Self::new();
-        guest.configure();
-        assert_eq!(guest.reconfig(OPEN), 0);
-        for ring in 0..RINGS {
-            guest.post_buffers(ring, RING - 1);
-        }
+        guest.enable();
         guest
+    }
+
+    /// Enables all rings and hands over all RX buffers but one.
+    pub(super) fn enable(&mut self) {
+        self.configure();
+        assert_eq!(self.reconfig(OPEN), 0);
+        for ring in 0..RINGS {
+            self.post_buffers(ring, RING - 1);
+        }
     }
 
     fn connect_interrupts(&mut self) {
