@@ -148,6 +148,35 @@ fn a_socket_in_the_way_is_an_error() {
     assert!(path.exists(), "not ours to remove");
 }
 
+fn memory_map(args: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_agilio-model"))
+        .arg("--memory-map")
+        .args(args)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    match output.status.success() {
+        true => Ok(text(output.stdout)),
+        false => Err(text(output.stderr)),
+    }
+}
+
+#[test]
+fn the_memory_map_is_printed() {
+    let map = memory_map(&["--listeners", "5000"]).unwrap();
+    let row = |name| map.lines().find(|line| line.starts_with(name)).unwrap();
+    let words = |name| row(name).split_whitespace().collect::<Vec<_>>();
+    assert_eq!(words("total"), ["total", "8388608"]);
+    assert_eq!(words("listeners")[1], "5000");
+    let bytes: usize = ["reserved", "listeners", "recent", "half_open", "free"]
+        .iter()
+        .map(|name| words(name).last().unwrap().parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(bytes, 8 << 20);
+    let error = memory_map(&["--half-open", "1000000"]).unwrap_err();
+    assert!(error.contains("do not fit"), "{error}");
+}
+
 #[test]
 fn two_cards_see_each_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -177,6 +206,8 @@ fn the_control_socket_reaches_the_card() {
     let before = model.control(r#"{"cmd":"counters"}"#);
     client.region_write(CTRL_BAR, 0, &[0; 4]).unwrap();
     let after = model.control(r#"{"cmd":"counters"}"#);
+    assert_eq!(before["counters"]["nic.syn.answered"], 0);
+    assert_eq!(before["counters"]["nic.table.recent.capacity"], 65_536);
     let writes = |answer: &serde_json::Value| answer["counters"]["mmio.writes"].as_u64().unwrap();
     assert_eq!(writes(&after), writes(&before) + 1);
     for action in ["stall", "resume", "garbage", "die", "revive", "reset"] {
