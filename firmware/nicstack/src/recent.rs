@@ -127,10 +127,10 @@ impl Recent {
 
     fn place<'m>(&self, memory: &'m [AtomicU64], tuple: &Tuple) -> Option<Place<'m>> {
         let sets = self.capacity as usize / WAYS;
-        let hash = || tuple.hash_into(HalfSipHash::new(self.salt.load(Ordering::Relaxed)));
-        let set = hash().finish() as usize % sets.max(1);
+        let hash = tuple.hash_into(HalfSipHash::new(self.salt.load(Ordering::Relaxed)));
+        let set = hash.finish() as usize % sets.max(1);
         let set = self.region.of(memory).get(set * WAYS..(set + 1) * WAYS)?;
-        let tag = u64::from(hash().word(0).finish()) & TAG_MASK;
+        let tag = u64::from(hash.word(0).finish()) & TAG_MASK;
         Some(Place { set, tag })
     }
 

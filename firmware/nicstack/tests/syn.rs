@@ -417,6 +417,34 @@ fn without_a_key_the_host_answers() {
     assert_eq!(card.count(Counter::SynNoKey), 1);
 }
 
+#[test]
+fn a_flood_does_not_reach_the_host() {
+    let mut card = serving(|_| {});
+    let client = linux();
+    let reply = card.syn_ack(&client.syn());
+    let mut sent = Sent::default();
+    for number in 0..20_000u32 {
+        let [_, a, b, c] = number.wrapping_mul(0x9e37_79b9).to_be_bytes();
+        let src = [100, a, b, c];
+        let Addresses::V4 { dst, .. } = V4 else {
+            unreachable!()
+        };
+        let flood = Client {
+            addresses: Addresses::V4 { src, dst },
+            port: number as u16,
+            isn: number,
+            ..client
+        };
+        card.nic.from_wire(card.now, &flood.syn(), &mut sent);
+        card.pass(1000);
+    }
+    assert!(sent.to_host.is_empty());
+    assert_eq!(sent.to_wire.len(), 20_000, "and every SYN has its answer");
+    let memory = card.nic.usage();
+    assert_eq!((memory[1].used, memory[2].used), (0, 0), "and no state");
+    card.handshake(&client.ack(&reply));
+}
+
 fn any_options() -> impl Strategy<Value = Options> {
     (
         proptest::option::of(536u16..),

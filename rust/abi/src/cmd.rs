@@ -12,7 +12,7 @@
 use super::mbox;
 use super::setup::{ListenRule, RULE_FLAGS};
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes as _, IntoBytes as _};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Version of the messages that these files describe.
@@ -368,7 +368,7 @@ pub struct Refusal {
 }
 
 /// Reads a body of exactly the size of `T`.
-fn exact<T: FromBytes>(body: &[u8]) -> Result<T, u8> {
+fn exact<T: zerocopy::FromBytes>(body: &[u8]) -> Result<T, u8> {
     T::read_from_bytes(body).map_err(|_| EMSGSIZE)
 }
 
@@ -420,7 +420,11 @@ pub fn parse_reply(bytes: &[u8], kind: u16, tag: u16) -> Result<&[u8], ReplyErro
 }
 
 /// Reads the reply to the command `kind` with `tag` whose body is a `T`.
-pub fn parse_reply_as<T: FromBytes>(bytes: &[u8], kind: u16, tag: u16) -> Result<T, ReplyError> {
+pub fn parse_reply_as<T: zerocopy::FromBytes>(
+    bytes: &[u8],
+    kind: u16,
+    tag: u16,
+) -> Result<T, ReplyError> {
     let body = parse_reply(bytes, kind, tag)?;
     T::read_from_bytes(body).map_err(|_| ReplyError::Length)
 }
