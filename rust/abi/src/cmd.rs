@@ -564,6 +564,19 @@ mod tests {
         }
 
         #[test]
+        fn replies_round_trip(
+            request in request(), tag: u16, status: u8, body in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut out = [0; Request::MAX];
+            let len = request.emit(tag, &mut out);
+            let (header, request) = Request::parse(&out[..len]).unwrap();
+            let mut reply = [0; 80];
+            let len = emit_reply(&header, status, &body, &mut reply);
+            let expected = if status == 0 { Ok(&body[..]) } else { Err(ReplyError::Refused(status)) };
+            prop_assert_eq!(parse_reply(&reply[..len], request.kind(), tag), expected);
+        }
+
+        #[test]
         fn any_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = Request::parse(&bytes);
             let _ = parse_reply(&bytes, kind::KEY_SET, 0);
