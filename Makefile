@@ -42,7 +42,7 @@ demo bench shell: $(LAB)
 	@$(LAB) $@ $(ARGS)
 
 test: $(LAB)
-	@$(LAB) test $(if $(V),--verbose) $(if $(KERNEL),--kernel $(KERNEL)) $(T)
+	@$(LAB) test $(if $(V),--verbose) $(T)
 
 ifeq ($(KDIR),)
 modules: $(LAB)

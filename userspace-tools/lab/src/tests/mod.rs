@@ -3,8 +3,8 @@
 //! The lab tests and their runner.
 //!
 //! A lab test is a function that boots guests and fails with a reason. To add one, write it in a
-//! file here and put it into [`all`]. Tests that any driver of the card must pass are in
-//! [`driver`]; they exist once for each driver. What only this project's driver is held to is in
+//! file here and put it into `all`. Tests that any driver of the card must pass are in
+//! `driver`; they exist once for each driver. What only this project's driver is held to is in
 //! `resilience`.
 
 pub(crate) mod driver;
