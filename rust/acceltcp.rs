@@ -5,6 +5,7 @@
 mod agilio;
 mod bindings;
 mod net;
+mod offload;
 
 use kernel::{
     driver,
@@ -15,13 +16,16 @@ use kernel::{
 
 #[pin_data]
 struct AccelTcp {
+    // Cards go before what they are used for.
     #[pin]
     driver: driver::Registration<pci::Adapter<agilio::AgilioDriver>>,
+    _offload: offload::Offload,
 }
 
 impl InPlaceModule for AccelTcp {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            _offload: offload::Offload::new(module)?,
             driver <- driver::Registration::new(c"acceltcp", module),
         })
     }

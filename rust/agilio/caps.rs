@@ -153,6 +153,14 @@ impl Caps {
         Err(EINVAL)
     }
 
+    /// Whether the firmware sets connections up.
+    pub(crate) fn sets_up(&self) -> bool {
+        self.mbox.is_some()
+            && self
+                .acceltcp
+                .is_some_and(|found| found.features.get() & tlv::features::SETUP != 0)
+    }
+
     /// Whether the card has all of `bits` of the control word.
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.ctrl & bits == bits

@@ -20,6 +20,7 @@ use crate::net::{
     ethtool::Coalesce,
     irq, //
 };
+use crate::offload::listen::Installed;
 use acceltcp_abi::{
     mbox,
     pci as ids,
@@ -72,6 +73,10 @@ pub(crate) struct Control<'a> {
     pub(super) rss_table: [u8; regs::RSS_ITBL_SIZE],
     /// Feature bits of the control word, without those of [`Control::mode`].
     word: u32,
+    /// Rules that the card has for listeners.
+    pub(super) rules: Installed,
+    /// The card takes commands of the offloads.
+    pub(super) attached: bool,
     irqs: KVec<irq::Registration<Vector<'a>>>,
     link_irq: Option<irq::Registration<LinkInterrupt<'a>>>,
 }
@@ -94,6 +99,8 @@ impl Control<'_> {
             rss_key,
             rss_table: [0; regs::RSS_ITBL_SIZE],
             word: caps.ctrl & !(ctrl::PROMISC | ctrl::L2MC),
+            rules: Installed::new(),
+            attached: false,
             irqs: KVec::new(),
             link_irq: None,
         };
@@ -147,6 +154,7 @@ impl<'a> Vnic<'a> {
             return Err(err);
         }
         control.up = true;
+        self.attach(control);
         self.health.started();
         dev.start_queues();
         for vector in self.vectors.iter().take(control.rings as usize) {
@@ -191,6 +199,8 @@ impl<'a> Vnic<'a> {
         control.irqs.clear();
         control.link_irq = None;
         control.installed.clear();
+        control.rules.forget();
+        control.attached = false;
         for vector in &self.vectors {
             vector.drop_rings();
         }
@@ -261,7 +271,7 @@ impl<'a> Vnic<'a> {
                 &vector.napi,
                 vector.index,
                 control.rx_size,
-                self.caps.rx_offset,
+                &self.caps,
             )?;
             let entry = Vector::entry(vector.index) as u8;
             regs.write64(regs::txr_addr(ring), tx.ring);

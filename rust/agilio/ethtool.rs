@@ -23,6 +23,7 @@ use crate::net::{
         Rxfh, //
     }, //
 };
+use crate::offload::counters;
 use acceltcp_abi::regs::{
     self,
     ctrl,
@@ -80,7 +81,10 @@ impl Operations for Vnic<'_> {
     }
 
     fn stat_count(dev: &Device<Self>) -> usize {
-        DRIVER.len() + dev.private().vectors.len() * PER_RING + 2 * CARD.len()
+        DRIVER.len()
+            + dev.private().vectors.len() * PER_RING
+            + 2 * CARD.len()
+            + counters::NAMES.len()
     }
 
     fn stat_names(dev: &Device<Self>, names: &mut Names) {
@@ -100,6 +104,9 @@ impl Operations for Vnic<'_> {
             for name in CARD {
                 names.push(format_args!("dev_{direction}_{name}"));
             }
+        }
+        for name in counters::NAMES {
+            names.push(format_args!("{name}"));
         }
     }
 
@@ -135,6 +142,10 @@ impl Operations for Vnic<'_> {
             for (index, value) in next(CARD.len()).into_iter().flatten().enumerate() {
                 *value = vnic.regs.read64(base + index * 8);
             }
+        }
+        let offload = next(counters::NAMES.len());
+        for (value, counter) in offload.into_iter().flatten().zip(counters::values()) {
+            *value = counter;
         }
     }
 

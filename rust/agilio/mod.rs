@@ -5,9 +5,11 @@
 //! * [`regs`]: the BARs; [`caps`]: what the card can do; [`reconfig`]: its configuration channel.
 //! * [`ring_rx`], [`ring_tx`]: rings; [`vector`]: a ring pair with interrupt and poll function.
 //! * [`vnic`]: the network device; [`datapath`]: its rings coming and going; [`service`]: its health.
+//! * [`commands`]: what the offloads order.
 //! * [`ethtool`], [`stats`]: what the operator sees.
 
 mod caps;
+mod commands;
 mod datapath;
 mod ethtool;
 mod reconfig;
@@ -19,9 +21,12 @@ mod stats;
 mod vector;
 mod vnic;
 
-use crate::net::{
-    device::Registration,
-    irq, //
+use crate::{
+    net::{
+        device::Registration,
+        irq, //
+    },
+    offload::device,
 };
 use acceltcp_abi::{
     pci as ids,
@@ -47,6 +52,8 @@ pub(crate) struct AgilioDriver;
 
 /// What a bound function owns.
 pub(crate) struct Bound<'a> {
+    // The offloads forget the card before it goes.
+    _offload: Option<device::Registration<'a>>,
     _netdev: Registration<Vnic<'a>>,
 }
 
@@ -92,7 +99,19 @@ fn bind<'a>(pdev: &'a pci::Device<Core<'_>>) -> Result<Bound<'a>> {
             Vnic::new(&dev, pdev, regs, caps, irqs, rings)
         })
     }?;
-    Ok(Bound { _netdev: netdev })
+    // SAFETY: The device is part of the network device's private data, which is where it is until `_netdev`
+    // is dropped, after `_offload`.
+    let offload = unsafe {
+        let vnic: &'a Vnic<'a> = &*core::ptr::from_ref(netdev.device().private());
+        match vnic.offload() {
+            Some(card) => Some(device::Registration::new(card)?),
+            None => None,
+        }
+    };
+    Ok(Bound {
+        _offload: offload,
+        _netdev: netdev,
+    })
 }
 
 /// Stops whatever the card may be doing since a former driver.

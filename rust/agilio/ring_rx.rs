@@ -6,6 +6,7 @@
 //! and is counted, the buffer goes back to the card.
 
 use super::{
+    caps::Caps,
     regs::Regs,
     stats::RxStats, //
 };
@@ -21,6 +22,7 @@ use crate::net::{
     },
     skb::SkBuff, //
 };
+use crate::offload::accept;
 use acceltcp_abi::{
     meta::RxMeta,
     nfd3::{
@@ -64,6 +66,8 @@ pub(crate) struct RxRing<'a> {
     doorbell: usize,
     index: u16,
     rx_offset: Option<usize>,
+    /// The card was asked to tell of handshakes.
+    handshakes: bool,
     desc: Coherent<[u64]>,
     pages: KVec<Option<PoolPage>>,
     pool: PagePool,
@@ -93,7 +97,7 @@ impl<'a> RxRing<'a> {
         napi: &Napi<T>,
         index: u16,
         size: u32,
-        rx_offset: Option<usize>,
+        caps: &Caps,
     ) -> Result<Self> {
         if !size.is_power_of_two() || !(MIN_SIZE..=MAX_SIZE).contains(&size) {
             return Err(EINVAL);
@@ -106,7 +110,8 @@ impl<'a> RxRing<'a> {
             regs: regs.clone(),
             doorbell: regs.freelist_doorbell(index.into()),
             index,
-            rx_offset,
+            rx_offset: caps.rx_offset,
+            handshakes: caps.sets_up(),
             desc: Coherent::zeroed_slice(dev, size as usize, GFP_KERNEL)?,
             pages,
             pool: PagePool::new(dev, napi, size as usize, HEADROOM)?,
@@ -245,6 +250,9 @@ impl<'a> RxRing<'a> {
             skb.set_mark(mark);
         }
         skb.record_rx_queue(self.index);
+        if let Some(handshake) = &frame.meta.handshake {
+            accept::mark(&mut skb, handshake);
+        }
         Some(skb)
     }
 
@@ -268,7 +276,12 @@ impl<'a> RxRing<'a> {
         let mut bytes = [0; nfd3::RX_META_MAX];
         let bytes = &mut bytes[..meta_len];
         self.pool.read(page, meta_offset, bytes);
-        let Ok(meta) = RxMeta::parse(bytes) else {
+        let meta = if self.handshakes {
+            RxMeta::parse_with_handshake(bytes)
+        } else {
+            RxMeta::parse(bytes)
+        };
+        let Ok(meta) = meta else {
             stats.bad_metadata.add(1);
             return None;
         };

@@ -152,6 +152,7 @@ fn check(dev: &Device<Vnic<'_>>) -> bool {
         return true;
     }
     update_link(dev);
+    vnic.sync_offload(dev);
     false
 }
 

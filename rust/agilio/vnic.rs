@@ -7,6 +7,7 @@
 
 use super::{
     caps::Caps,
+    commands::Card,
     datapath::Control,
     reconfig::Reconfig,
     regs::Regs,
@@ -75,6 +76,7 @@ pub(crate) struct Vnic<'a> {
     pub(super) checksums: Arc<Atomic<bool>>,
     pub(super) service: Arc<DelayedWork<Vnic<'a>>>,
     pub(super) link: Arc<LinkInterrupt<'a>>,
+    pub(super) card: Card<'a>,
     pub(super) health: Health,
     #[pin]
     pub(super) control: Mutex<Control<'a>>,
@@ -99,6 +101,7 @@ impl<'a> Vnic<'a> {
         let service = Arc::pin_init(DelayedWork::new(dev), GFP_KERNEL)?;
         let link = Arc::new(LinkInterrupt::new(service.clone()), GFP_KERNEL)?;
 
+        let card = Card::new(dev, service.clone());
         let active = rings.min(default_rings());
         let config = Config {
             features: hardware_features(&caps) | features::HIGHDMA,
@@ -120,11 +123,17 @@ impl<'a> Vnic<'a> {
             checksums,
             service,
             link,
+            card,
             health: Health::new(),
             control <- new_mutex!(control),
             irqs,
         }? Error);
         Ok((init, config))
+    }
+
+    /// The card as the offloads see it, if it can do any.
+    pub(super) fn offload(&self) -> Option<&Card<'a>> {
+        self.caps.sets_up().then_some(&self.card)
     }
 
     /// The PCI function as a device, for messages and DMA.

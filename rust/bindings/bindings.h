@@ -22,6 +22,8 @@
 #include <net/page_pool/helpers.h>
 #include <net/page_pool/types.h>
 
+#include "tcp.h"
+
 /* Values that bindgen cannot read off function-like macros. */
 static const u64 ACCELTCP_F_SG = NETIF_F_SG;
 static const u64 ACCELTCP_F_IP_CSUM = NETIF_F_IP_CSUM;

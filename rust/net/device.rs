@@ -12,7 +12,8 @@ use super::{
         TxLocked,
         TxQueue, //
     },
-    skb::SkBuff, //
+    skb::SkBuff,
+    sock::NetId, //
 };
 use crate::bindings;
 use core::{
@@ -405,6 +406,43 @@ impl<T: Driver> Registration<T> {
     }
 }
 
+impl<T: Driver> Registration<T> {
+    /// The device.
+    pub(crate) fn device(&self) -> &Device<T> {
+        // SAFETY: By the type invariant.
+        unsafe { Device::from_raw(self.dev.as_ptr()) }
+    }
+}
+
+/// What may be asked of a device by parts of its private data.
+#[derive(Clone, Copy)]
+pub(crate) struct Handle(NonNull<bindings::net_device>);
+
+// SAFETY: What is read changes atomically.
+unsafe impl Send for Handle {}
+// SAFETY: As above.
+unsafe impl Sync for Handle {}
+
+impl Handle {
+    /// Its network namespace.
+    pub(crate) fn net(self) -> NetId {
+        // SAFETY: The private data, of which the handle is a part, does not outlive the device.
+        NetId::from_raw(unsafe { bindings::acceltcp_dev_net(self.0.as_ptr()) })
+    }
+
+    /// Its number in the namespace.
+    pub(crate) fn ifindex(self) -> i32 {
+        // SAFETY: As above.
+        unsafe { core::ptr::addr_of!((*self.0.as_ptr()).ifindex).read_volatile() }
+    }
+
+    /// MTU in bytes.
+    pub(crate) fn mtu(self) -> u32 {
+        // SAFETY: As above.
+        unsafe { core::ptr::addr_of!((*self.0.as_ptr()).mtu).read_volatile() }
+    }
+}
+
 impl<T: Driver> Drop for Registration<T> {
     fn drop(&mut self) {
         let dev = self.dev.as_ptr();
@@ -438,6 +476,11 @@ impl NewDevice<'_> {
     /// The C device. Its private data must not be looked at.
     pub(super) fn as_raw(&self) -> *mut bindings::net_device {
         self.dev.as_ptr()
+    }
+
+    /// Name of the device, for its private data.
+    pub(crate) fn handle(&self) -> Handle {
+        Handle(self.dev)
     }
 
     /// TX queue `index`, or `None` when there is none.

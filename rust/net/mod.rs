@@ -9,6 +9,8 @@
 //! * [`queue`]: TX queues, their locks and byte queue limits.
 //! * [`page_pool`]: recycled, DMA-mapped pages.
 //! * [`dma`]: streaming DMA mappings.
+//! * [`sock`], [`ulp`], [`request_sock`]: TCP sockets, what is put on them, and connections out of handshakes.
+//! * [`netfilter`], [`pernet`]: a hook for incoming frames, and notice of namespaces that go.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
 //! * [`work`]: a delayed work item of a device.
 
@@ -17,8 +19,13 @@ pub(crate) mod dma;
 pub(crate) mod ethtool;
 pub(crate) mod irq;
 pub(crate) mod napi;
+pub(crate) mod netfilter;
 mod ops;
 pub(crate) mod page_pool;
+pub(crate) mod pernet;
 pub(crate) mod queue;
+pub(crate) mod request_sock;
 pub(crate) mod skb;
+pub(crate) mod sock;
+pub(crate) mod ulp;
 pub(crate) mod work;

@@ -112,6 +112,56 @@ impl SkBuff {
         unsafe { core::slice::from_raw_parts(self.raw().data, self.head_len()) }
     }
 
+    pub(super) fn as_raw(&mut self) -> *mut bindings::sk_buff {
+        self.0.as_ptr()
+    }
+
+    fn shared_info_mut(&mut self) -> &mut bindings::skb_shared_info {
+        let end = self.raw().end as usize;
+        // SAFETY: As in `shared_info()`, and the buffer is ours.
+        unsafe { &mut *self.raw().head.add(end).cast() }
+    }
+
+    /// Puts `bytes` in front of the frame, for those who see it later on. Nothing happens when there is no
+    /// room. The data must start with the Ethernet header.
+    pub(crate) fn set_metadata<const N: usize>(&mut self, bytes: &[u8; N]) {
+        let headroom = (self.raw().data as usize).wrapping_sub(self.raw().head as usize);
+        if headroom < N || N > u8::MAX as usize {
+            return;
+        }
+        // SAFETY: There are `N` bytes of headroom, which nobody else uses in a fresh buffer.
+        unsafe {
+            self.raw()
+                .data
+                .sub(N)
+                .cast::<[u8; N]>()
+                .write_unaligned(*bytes)
+        };
+        self.shared_info_mut().meta_len = N as u8;
+    }
+
+    /// The metadata in front of the Ethernet header, if there is any and it has `N` bytes.
+    pub(crate) fn metadata<const N: usize>(&self) -> Option<[u8; N]> {
+        if usize::from(self.shared_info().meta_len) != N {
+            return None;
+        }
+        let mac = usize::from(self.headers().mac_header);
+        let start = mac.checked_sub(N)?;
+        // SAFETY: The MAC header lies within the buffer, and at least `N` bytes behind its start.
+        Some(unsafe {
+            self.raw()
+                .head
+                .add(start)
+                .cast::<[u8; N]>()
+                .read_unaligned()
+        })
+    }
+
+    /// Takes the metadata off.
+    pub(crate) fn clear_metadata(&mut self) {
+        self.shared_info_mut().meta_len = 0;
+    }
+
     /// TX queue that the frame is mapped to.
     pub(crate) fn queue_mapping(&self) -> u16 {
         self.raw().queue_mapping

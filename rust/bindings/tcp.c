@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * See tcp.h. The request socket is made as bpf_sk_assign_tcp_reqsk() and
+ * inet_reqsk_alloc() make it (net/core/filter.c, net/ipv4/tcp_input.c), which
+ * modules cannot call.
+ */
+
+#include "bindings.h"
+#include <linux/inetdevice.h>
+#include <linux/ipv6.h>
+#include <linux/random.h>
+#include <net/addrconf.h>
+#include <net/inet6_hashtables.h>
+#include <net/inet_timewait_sock.h>
+#include <net/mptcp.h>
+
+void acceltcp_listener_read(const struct sock *sk,
+			    struct acceltcp_listener *to)
+{
+	const struct inet_sock *inet = inet_sk(sk);
+	const struct tcp_sock *tp = tcp_sk(sk);
+	const struct net *net = sock_net(sk);
+
+	memset(to, 0, sizeof(*to));
+	to->net = net;
+	to->family = sk->sk_family;
+	to->port = inet->inet_num;
+	to->bound_dev_if = READ_ONCE(sk->sk_bound_dev_if);
+	to->listening = sk->sk_state == TCP_LISTEN;
+	to->mptcp = sk_is_mptcp(sk);
+#ifdef CONFIG_TCP_MD5SIG
+	to->authenticated |= rcu_access_pointer(tp->md5sig_info) != NULL;
+#endif
+#ifdef CONFIG_TCP_AO
+	to->authenticated |= rcu_access_pointer(tp->ao_info) != NULL;
+#endif
+	to->defer = READ_ONCE(inet_csk(sk)->icsk_accept_queue.rskq_defer_accept) != 0;
+	to->full_space = tcp_full_space(sk);
+	to->window_clamped = READ_ONCE(tp->window_clamp) != 0 ||
+			     (sk->sk_userlocks & SOCK_RCVBUF_LOCK);
+	to->rmem_max = max_t(u32, READ_ONCE(net->ipv4.sysctl_tcp_rmem[2]),
+			     READ_ONCE(sysctl_rmem_max));
+	to->tos = READ_ONCE(inet->tos);
+	to->sysctl_window_scaling = READ_ONCE(net->ipv4.sysctl_tcp_window_scaling);
+	to->sysctl_sack = READ_ONCE(net->ipv4.sysctl_tcp_sack);
+	to->sysctl_timestamps = READ_ONCE(net->ipv4.sysctl_tcp_timestamps);
+	to->sysctl_syncookies = READ_ONCE(net->ipv4.sysctl_tcp_syncookies);
+	to->sysctl_ecn = READ_ONCE(net->ipv4.sysctl_tcp_ecn) == 1 ||
+			 READ_ONCE(net->ipv4.sysctl_tcp_ecn) == 2;
+	to->ttl = READ_ONCE(inet->uc_ttl) >= 0 ? READ_ONCE(inet->uc_ttl) :
+		  READ_ONCE(net->ipv4.sysctl_ip_default_ttl);
+	to->forwarding = IPV4_DEVCONF_ALL_RO(net, FORWARDING);
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6) {
+		to->v6only = ipv6_only_sock(sk);
+		to->any_address = ipv6_addr_any(&sk->sk_v6_rcv_saddr);
+		memcpy(to->address, &sk->sk_v6_rcv_saddr, 16);
+		to->forwarding |= READ_ONCE(net->ipv6.devconf_all->forwarding);
+		to->tos = READ_ONCE(inet6_sk(sk)->tclass);
+		return;
+	}
+#endif
+	to->any_address = inet->inet_rcv_saddr == 0;
+	memcpy(to->address, &inet->inet_rcv_saddr, 4);
+}
+
+/* A connection in TIME_WAIT makes way for a newer one (RFC 6191). */
+static bool acceltcp_time_wait_yields(struct sock *sk, u32 isn, bool tstamp,
+				      u32 tsval)
+{
+	const struct tcp_timewait_sock *tw = tcp_twsk(sk);
+
+	return after(isn, READ_ONCE(tw->tw_rcv_nxt)) ||
+	       (tstamp && READ_ONCE(tw->tw_ts_recent_stamp) &&
+		(s32)(READ_ONCE(tw->tw_ts_recent) - tsval) < 0);
+}
+
+/*
+ * Finds out to whom a frame belongs that ends a handshake on the card, with
+ * skb->data at the network header, in an RCU read section. The listener is not
+ * referenced.
+ */
+enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
+				      const struct net *net, bool ipv4,
+				      bool tstamp, u32 tsval,
+				      struct sock **listener)
+{
+	const struct tcphdr *th;
+	struct tcphdr copy;
+	__be16 frag_off;
+	struct sock *sk;
+	u8 nexthdr;
+	int thoff;
+
+	if (skb->sk)
+		return ACCELTCP_OWNER_CONNECTION;
+	if (ipv4) {
+		if (ip_hdr(skb)->protocol != IPPROTO_TCP ||
+		    ip_is_fragment(ip_hdr(skb)))
+			return ACCELTCP_OWNER_MALFORMED;
+		thoff = ip_hdrlen(skb);
+	} else {
+		nexthdr = ipv6_hdr(skb)->nexthdr;
+		thoff = ipv6_skip_exthdr(skb, sizeof(struct ipv6hdr), &nexthdr,
+					 &frag_off);
+		if (thoff < 0 || nexthdr != IPPROTO_TCP || frag_off)
+			return ACCELTCP_OWNER_MALFORMED;
+	}
+	th = skb_header_pointer(skb, thoff, sizeof(copy), &copy);
+	if (!th || !th->ack || th->syn || th->rst)
+		return ACCELTCP_OWNER_MALFORMED;
+	copy = *th;
+
+	if (ipv4)
+		sk = __inet_lookup_established(net, ip_hdr(skb)->saddr,
+					       copy.source, ip_hdr(skb)->daddr,
+					       ntohs(copy.dest), inet_iif(skb),
+					       inet_sdif(skb));
+	else
+		sk = __inet6_lookup_established(net, &ipv6_hdr(skb)->saddr,
+						copy.source,
+						&ipv6_hdr(skb)->daddr,
+						ntohs(copy.dest),
+						inet6_iif(skb),
+						inet6_sdif(skb));
+	if (sk) {
+		if (sk->sk_state != TCP_TIME_WAIT) {
+			sock_gen_put(sk);
+			return ACCELTCP_OWNER_CONNECTION;
+		}
+		if (!acceltcp_time_wait_yields(sk, ntohl(copy.seq) - 1, tstamp,
+					       tsval)) {
+			inet_twsk_put(inet_twsk(sk));
+			return ACCELTCP_OWNER_TIME_WAIT;
+		}
+		inet_twsk_deschedule_put(inet_twsk(sk));
+	}
+
+	/* Programs that choose among listeners expect the TCP header first. */
+	__skb_pull(skb, thoff);
+	if (ipv4)
+		sk = __inet_lookup_listener(net, skb, __tcp_hdrlen(&copy),
+					    ip_hdr(skb)->saddr, copy.source,
+					    ip_hdr(skb)->daddr,
+					    ntohs(copy.dest), inet_iif(skb),
+					    inet_sdif(skb));
+	else
+		sk = inet6_lookup_listener(net, skb, __tcp_hdrlen(&copy),
+					   &ipv6_hdr(skb)->saddr, copy.source,
+					   &ipv6_hdr(skb)->daddr,
+					   ntohs(copy.dest), inet6_iif(skb),
+					   inet6_sdif(skb));
+	__skb_push(skb, thoff);
+	if (!sk || sk->sk_state != TCP_LISTEN)
+		return ACCELTCP_OWNER_NONE;
+	*listener = sk;
+	return ACCELTCP_OWNER_LISTENER;
+}
+
+struct request_sock *acceltcp_reqsk_alloc(struct sock *listener, bool ipv4,
+					  const struct acceltcp_reqsk_opts *opts)
+{
+	const struct request_sock_ops *ops;
+	struct inet_request_sock *ireq;
+	struct request_sock *req;
+
+	ops = ipv4 ? tcp_prot.rsk_prot : tcpv6_prot.rsk_prot;
+	req = kmem_cache_alloc(ops->slab, GFP_ATOMIC | __GFP_NOWARN);
+	if (!req)
+		return NULL;
+	/* The slab is SLAB_TYPESAFE_BY_RCU: sock_common may still be walked. */
+	memset((char *)req + sizeof(struct sock_common), 0,
+	       ops->obj_size - sizeof(struct sock_common));
+	req->rsk_ops = ops;
+	req_to_sk(req)->sk_prot = listener->sk_prot;
+	sk_node_init(&req_to_sk(req)->sk_node);
+	sk_tx_queue_clear(req_to_sk(req));
+	refcount_set(&req->rsk_refcnt, 0);
+	ireq = inet_rsk(req);
+	atomic64_set(&ireq->ir_cookie, 0);
+	ireq->ireq_state = TCP_NEW_SYN_RECV;
+	write_pnet(&ireq->ireq_net, sock_net(listener));
+	ireq->ireq_family = listener->sk_family;
+
+	/* No reference: the listener is looked up and used in one RCU section. */
+	req->rsk_listener = listener;
+	req->syncookie = 1;
+	req->mss = opts->mss;
+	req->ts_recent = opts->ts_recent;
+	ireq->snd_wscale = opts->snd_wscale;
+	ireq->rcv_wscale = opts->rcv_wscale;
+	ireq->wscale_ok = opts->wscale_ok;
+	ireq->sack_ok = opts->sack_ok;
+	ireq->tstamp_ok = opts->tstamp_ok;
+	ireq->ecn_ok = opts->ecn_ok;
+	tcp_rsk(req)->req_usec_ts = false;
+	tcp_rsk(req)->ts_off = opts->ts_off;
+	return req;
+}
+
+/* From here on the TCP stack or sock_pfree() frees @req. */
+void acceltcp_reqsk_attach(struct sk_buff *skb, struct request_sock *req)
+{
+	skb_orphan(skb);
+	skb->sk = req_to_sk(req);
+	skb->destructor = sock_pfree;
+}
+
+bool acceltcp_acceptq_is_full(const struct sock *sk)
+{
+	return sk_acceptq_is_full(sk);
+}
+
+u32 acceltcp_clock_ms(void)
+{
+	return tcp_ns_to_ts(false, tcp_clock_ns());
+}
+
+/* Puts @to in the place of @from; false when the socket has another protocol. */
+bool acceltcp_prot_swap(struct sock *sk, const struct proto *from,
+			struct proto *to, void *ulp_data)
+{
+	bool swapped = false;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_prot == from) {
+		rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, ulp_data);
+		WRITE_ONCE(sk->sk_prot, to);
+		swapped = true;
+	}
+	write_unlock_bh(&sk->sk_callback_lock);
+	/* __tcp_set_ulp() takes it away from every socket with a ULP. */
+	if (swapped && sk->sk_socket)
+		set_bit(SOCK_SUPPORT_ZC, &sk->sk_socket->flags);
+	return swapped;
+}
+
+void acceltcp_prot_restore(struct sock *sk, struct proto *base)
+{
+	write_lock_bh(&sk->sk_callback_lock);
+	WRITE_ONCE(sk->sk_prot, base);
+	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, NULL);
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+/* A child's memory is the base protocol's, see inet_twsk_alloc(). */
+void acceltcp_child_adopt(struct sock *sk, struct proto *base)
+{
+	sk->sk_prot_creator = base;
+}
+
+void *acceltcp_ulp_data(const struct sock *sk)
+{
+	return rcu_dereference_raw(inet_csk(sk)->icsk_ulp_data);
+}
+
+void acceltcp_ulp_set_data(struct sock *sk, void *ulp_data)
+{
+	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, ulp_data);
+}
+
+const struct tcp_ulp_ops *acceltcp_ulp_ops(const struct sock *sk)
+{
+	return READ_ONCE(inet_csk(sk)->icsk_ulp_ops);
+}
+
+/* Leaves the socket without a ULP, so that it may get another one. */
+void acceltcp_ulp_drop(struct sock *sk, struct proto *base)
+{
+	acceltcp_prot_restore(sk, base);
+	inet_csk(sk)->icsk_ulp_ops = NULL;
+}
+
+u16 acceltcp_sk_family(const struct sock *sk)
+{
+	return sk->sk_family;
+}
+
+u8 acceltcp_sk_state(const struct sock *sk)
+{
+	return inet_sk_state_load(sk);
+}
+
+bool acceltcp_sk_is_mptcp(const struct sock *sk)
+{
+	return sk_is_mptcp(sk);
+}
+
+const struct net *acceltcp_sk_net(const struct sock *sk)
+{
+	return sock_net(sk);
+}
+
+void acceltcp_lock_sock(struct sock *sk)
+{
+	lock_sock(sk);
+}
+
+int acceltcp_get_user_int(int *to, const char __user *from)
+{
+	return get_user(*to, (const int __user *)from);
+}
+
+/* Copies an option's value of @len bytes out, as getsockopt() wants it. */
+int acceltcp_put_user(char __user *to, int __user *optlen, const void *from,
+		      int len)
+{
+	int room;
+
+	if (get_user(room, optlen))
+		return -EFAULT;
+	if (room < len)
+		return -EINVAL;
+	if (put_user(len, optlen) || copy_to_user(to, from, len))
+		return -EFAULT;
+	return 0;
+}
+
+const struct net *acceltcp_dev_net(const struct net_device *dev)
+{
+	return dev_net(dev);
+}
+
+bool acceltcp_net_eq(const struct net *a, const struct net *b)
+{
+	return net_eq(a, b);
+}
+
+void acceltcp_module_get(struct module *module)
+{
+	__module_get(module);
+}
+
+void acceltcp_random(void *to, size_t len)
+{
+	get_random_bytes(to, len);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Functions around TCP sockets whose kernel interface is made of macros: names
+ * of fields in struct sock_common, header accessors, lock helpers.
+ */
+#ifndef ACCELTCP_TCP_H
+#define ACCELTCP_TCP_H
+
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/skbuff.h>
+#include <linux/sockptr.h>
+#include <linux/tcp.h>
+#include <net/inet_hashtables.h>
+#include <net/net_namespace.h>
+#include <net/tcp.h>
+#include <net/transp_v6.h>
+
+/* What a listening socket is bound to, and what decides on its rule. */
+struct acceltcp_listener {
+	const struct net *net;
+	u8 address[16];
+	u32 full_space;
+	s32 bound_dev_if;
+	u32 rmem_max;
+	u16 family;
+	u16 port;
+	u8 ttl;
+	u8 tos;
+	bool any_address;
+	bool v6only;
+	bool listening;
+	bool mptcp;
+	bool authenticated;
+	bool defer;
+	bool window_clamped;
+	bool sysctl_window_scaling;
+	bool sysctl_sack;
+	bool sysctl_timestamps;
+	bool sysctl_syncookies;
+	bool sysctl_ecn;
+	bool forwarding;
+};
+
+/* What a request socket takes from the handshake on the card. */
+struct acceltcp_reqsk_opts {
+	u32 ts_recent;
+	u32 ts_off;
+	u16 mss;
+	u8 snd_wscale;
+	u8 rcv_wscale;
+	bool wscale_ok;
+	bool sack_ok;
+	bool tstamp_ok;
+	bool ecn_ok;
+};
+
+/* What is there for the addresses and ports of a frame. */
+enum acceltcp_owner {
+	ACCELTCP_OWNER_NONE,
+	ACCELTCP_OWNER_LISTENER,
+	ACCELTCP_OWNER_CONNECTION,
+	ACCELTCP_OWNER_TIME_WAIT,
+	ACCELTCP_OWNER_MALFORMED,
+};
+
+void acceltcp_listener_read(const struct sock *sk,
+			    struct acceltcp_listener *to);
+enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
+				      const struct net *net, bool ipv4,
+				      bool tstamp, u32 tsval,
+				      struct sock **listener);
+struct request_sock *acceltcp_reqsk_alloc(struct sock *listener, bool ipv4,
+					  const struct acceltcp_reqsk_opts *opts);
+void acceltcp_reqsk_attach(struct sk_buff *skb, struct request_sock *req);
+bool acceltcp_acceptq_is_full(const struct sock *sk);
+u32 acceltcp_clock_ms(void);
+
+bool acceltcp_prot_swap(struct sock *sk, const struct proto *from,
+			struct proto *to, void *ulp_data);
+void acceltcp_prot_restore(struct sock *sk, struct proto *base);
+void acceltcp_child_adopt(struct sock *sk, struct proto *base);
+void *acceltcp_ulp_data(const struct sock *sk);
+void acceltcp_ulp_set_data(struct sock *sk, void *ulp_data);
+const struct tcp_ulp_ops *acceltcp_ulp_ops(const struct sock *sk);
+void acceltcp_ulp_drop(struct sock *sk, struct proto *base);
+u16 acceltcp_sk_family(const struct sock *sk);
+u8 acceltcp_sk_state(const struct sock *sk);
+bool acceltcp_sk_is_mptcp(const struct sock *sk);
+const struct net *acceltcp_sk_net(const struct sock *sk);
+void acceltcp_lock_sock(struct sock *sk);
+int acceltcp_get_user_int(int *to, const char __user *from);
+int acceltcp_put_user(char __user *to, int __user *optlen, const void *from,
+		      int len);
+const struct net *acceltcp_dev_net(const struct net_device *dev);
+bool acceltcp_net_eq(const struct net *a, const struct net *b);
+void acceltcp_module_get(struct module *module);
+void acceltcp_random(void *to, size_t len);
+
+#endif

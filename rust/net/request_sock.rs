@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Handing a finished handshake to the TCP stack.
+//!
+//! A frame with a request socket attached creates the connection in `tcp_v4_rcv()` and `tcp_v6_rcv()`, the
+//! way that `bpf_sk_assign_tcp_reqsk()` has opened for SYN cookies that someone else has verified.
+
+use super::{
+    skb::SkBuff,
+    sock::{
+        Family,
+        NetId,
+        Socket, //
+    },
+};
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::prelude::*;
+
+/// To whom a frame belongs.
+pub(crate) enum Owner<'a> {
+    /// Nobody.
+    Nobody,
+    /// A listening socket, which is there until the end of the RCU read section.
+    Listener(Socket<'a>),
+    /// A connection.
+    Connection,
+    /// A connection in TIME_WAIT that is younger than the frame.
+    TimeWait,
+    /// The frame is not what it should be.
+    Malformed,
+}
+
+/// What the handshake has negotiated.
+pub(crate) type Options = bindings::acceltcp_reqsk_opts;
+
+impl SkBuff {
+    /// Finds out to whom the frame belongs, whose data starts at the network header.
+    ///
+    /// # Safety
+    ///
+    /// To be called in an RCU read section that lasts for `'a`, with `net` alive.
+    pub(crate) unsafe fn owner<'a>(
+        &mut self,
+        net: NetId,
+        family: Family,
+        tsval: Option<u32>,
+    ) -> Owner<'a> {
+        let mut listener = core::ptr::null_mut();
+        // SAFETY: The buffer is ours or lent to us, the namespace is alive.
+        let owner = unsafe {
+            bindings::acceltcp_owner_of(
+                self.as_raw(),
+                net.as_raw(),
+                family == Family::V4,
+                tsval.is_some(),
+                tsval.unwrap_or(0),
+                &mut listener,
+            )
+        };
+        match (owner, NonNull::new(listener)) {
+            (bindings::acceltcp_owner_ACCELTCP_OWNER_LISTENER, Some(sk)) => {
+                // SAFETY: Listening sockets are freed after a grace period (`SOCK_RCU_FREE`).
+                Owner::Listener(unsafe { Socket::from_raw(sk) })
+            }
+            (bindings::acceltcp_owner_ACCELTCP_OWNER_CONNECTION, _) => Owner::Connection,
+            (bindings::acceltcp_owner_ACCELTCP_OWNER_TIME_WAIT, _) => Owner::TimeWait,
+            (bindings::acceltcp_owner_ACCELTCP_OWNER_MALFORMED, _) => Owner::Malformed,
+            _ => Owner::Nobody,
+        }
+    }
+
+    /// Has the TCP stack create a connection of `listener` from the frame. `ENOMEM` when it cannot.
+    ///
+    /// # Safety
+    ///
+    /// The frame must go to the TCP stack within the RCU read section in which the listener was looked up.
+    pub(crate) unsafe fn attach_request(
+        &mut self,
+        listener: Socket<'_>,
+        family: Family,
+        options: &Options,
+    ) -> Result {
+        // SAFETY: The listener is alive, the options are valid.
+        let req = unsafe {
+            bindings::acceltcp_reqsk_alloc(listener.as_raw(), family == Family::V4, options)
+        };
+        let req = NonNull::new(req).ok_or(ENOMEM)?;
+        // SAFETY: The buffer takes the request socket over.
+        unsafe { bindings::acceltcp_reqsk_attach(self.as_raw(), req.as_ptr()) };
+        Ok(())
+    }
+}

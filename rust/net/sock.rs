@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! TCP sockets, as far as offloads look at them.
+
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+/// A network namespace, as a name to compare. It does not keep the namespace alive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NetId(*const bindings::net);
+
+// SAFETY: The pointer is compared only.
+unsafe impl Send for NetId {}
+// SAFETY: As above.
+unsafe impl Sync for NetId {}
+
+impl NetId {
+    pub(super) fn from_raw(net: *const bindings::net) -> Self {
+        Self(net)
+    }
+
+    pub(super) fn as_raw(self) -> *const bindings::net {
+        self.0
+    }
+}
+
+/// Family of a socket's addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6, perhaps with IPv4-mapped addresses.
+    V6,
+}
+
+/// State of a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// `TCP_CLOSE`.
+    Close,
+    /// `TCP_LISTEN`.
+    Listen,
+    /// Any other.
+    Other,
+}
+
+/// A TCP socket that is alive for the lifetime of the reference.
+#[derive(Clone, Copy)]
+pub(crate) struct Socket<'a> {
+    sk: NonNull<bindings::sock>,
+    _sk: PhantomData<&'a ()>,
+}
+
+/// What a listening socket is bound to, and what decides on its rule.
+pub(crate) struct ListenerInfo(bindings::acceltcp_listener);
+
+impl<'a> Socket<'a> {
+    /// # Safety
+    ///
+    /// `sk` must be a TCP socket that stays alive for `'a`.
+    pub(super) unsafe fn from_raw(sk: NonNull<bindings::sock>) -> Self {
+        Self {
+            sk,
+            _sk: PhantomData,
+        }
+    }
+
+    pub(super) fn as_raw(self) -> *mut bindings::sock {
+        self.sk.as_ptr()
+    }
+
+    /// A number that no other socket has at the same time.
+    pub(crate) fn id(self) -> usize {
+        self.sk.as_ptr() as usize
+    }
+
+    /// Family of its addresses.
+    pub(crate) fn family(self) -> Family {
+        // SAFETY: The socket is alive.
+        match u32::from(unsafe { bindings::acceltcp_sk_family(self.as_raw()) }) {
+            bindings::AF_INET => Family::V4,
+            _ => Family::V6,
+        }
+    }
+
+    /// Its state.
+    pub(crate) fn state(self) -> State {
+        // SAFETY: The socket is alive.
+        match u32::from(unsafe { bindings::acceltcp_sk_state(self.as_raw()) }) {
+            bindings::TCP_CLOSE => State::Close,
+            bindings::TCP_LISTEN => State::Listen,
+            _ => State::Other,
+        }
+    }
+
+    /// Its network namespace.
+    pub(crate) fn net(self) -> NetId {
+        // SAFETY: The socket is alive.
+        NetId(unsafe { bindings::acceltcp_sk_net(self.as_raw()) })
+    }
+
+    /// Whether it belongs to a multipath connection.
+    pub(crate) fn is_mptcp(self) -> bool {
+        // SAFETY: The socket is alive.
+        unsafe { bindings::acceltcp_sk_is_mptcp(self.as_raw()) }
+    }
+
+    /// Whether the queue of connections to be accepted is full.
+    pub(crate) fn accept_queue_is_full(self) -> bool {
+        // SAFETY: The socket is alive.
+        unsafe { bindings::acceltcp_acceptq_is_full(self.as_raw()) }
+    }
+
+    /// What decides on its rule.
+    pub(crate) fn listener_info(self) -> ListenerInfo {
+        let mut info = bindings::acceltcp_listener::default();
+        // SAFETY: The socket is alive, and the destination is writable.
+        unsafe { bindings::acceltcp_listener_read(self.as_raw(), &mut info) };
+        ListenerInfo(info)
+    }
+
+    /// Runs `f` with the socket locked (process context).
+    pub(crate) fn with_lock<R>(self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: The socket is alive; process context by the contract of this function.
+        unsafe { bindings::acceltcp_lock_sock(self.as_raw()) };
+        let result = f();
+        // SAFETY: Locked above.
+        unsafe { bindings::release_sock(self.as_raw()) };
+        result
+    }
+}
+
+impl core::ops::Deref for ListenerInfo {
+    type Target = bindings::acceltcp_listener;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl ListenerInfo {
+    /// Its network namespace.
+    pub(crate) fn net(&self) -> NetId {
+        NetId(self.0.net)
+    }
+
+    /// Whether it takes IPv6 connections.
+    pub(crate) fn takes_v6(&self) -> bool {
+        u32::from(self.0.family) == bindings::AF_INET6 && self.mapped_v4().is_none()
+    }
+
+    /// The address for IPv4 connections, when it takes them; `Some(None)` for any address.
+    pub(crate) fn v4_address(&self) -> Option<Option<[u8; 4]>> {
+        let a = &self.0.address;
+        if u32::from(self.0.family) == bindings::AF_INET {
+            return Some((!self.0.any_address).then_some([a[0], a[1], a[2], a[3]]));
+        }
+        if self.0.v6only {
+            return None;
+        }
+        if self.0.any_address {
+            return Some(None);
+        }
+        self.mapped_v4().map(Some)
+    }
+
+    fn mapped_v4(&self) -> Option<[u8; 4]> {
+        let a = &self.0.address;
+        let mapped = a[..10] == [0; 10] && a[10..12] == [0xff; 2];
+        mapped.then_some([a[12], a[13], a[14], a[15]])
+    }
+}
+
+/// The host's timestamp clock (RFC 7323) in milliseconds.
+pub(crate) fn clock_ms() -> u32 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::acceltcp_clock_ms() }
+}
+
+/// Random bytes for keys.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // SAFETY: `N` bytes are writable.
+    unsafe { bindings::acceltcp_random(bytes.as_mut_ptr().cast(), N) };
+    bytes
+}

@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An upper layer protocol (ULP) of TCP that puts itself between a socket and `tcp_prot`.
+//!
+//! A socket with the ULP has a copy of its protocol's operations, of which some are ours; the others, and
+//! ours in the end, are those of the base. Its data is an `Arc`, which its children share.
+//!
+//! C header: [`include/net/tcp.h`](srctree/include/net/tcp.h), `struct tcp_ulp_ops`
+
+use super::sock::{
+    Family,
+    Socket,
+    State, //
+};
+use crate::bindings;
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    }, //
+};
+
+/// Level and option by which kTLS and others are put on a socket.
+const TCP_ULP: c_int = bindings::TCP_ULP as c_int;
+
+/// Option value in user or kernel memory.
+pub(crate) struct OptionValue {
+    value: bindings::sockptr_t,
+    len: usize,
+}
+
+impl OptionValue {
+    /// Reads a u32, which is all that there may be.
+    pub(crate) fn read_u32(&self) -> Result<u32> {
+        if self.len != 4 {
+            return Err(EINVAL);
+        }
+        let mut value = 0u32;
+        // SAFETY: The destination has 4 bytes; the source is checked by the copy.
+        let left = unsafe {
+            bindings::copy_from_sockptr(core::ptr::from_mut(&mut value).cast(), self.value, 4)
+        };
+        if left == 0 {
+            Ok(value)
+        } else {
+            Err(EFAULT)
+        }
+    }
+}
+
+/// What the ULP does. Its type is what a socket and its children share.
+pub(crate) trait Ulp: Send + Sync + 'static {
+    /// Name, as in `setsockopt(TCP_ULP)`, with final NUL.
+    const NAME: &'static CStr;
+    /// Level of its socket options.
+    const LEVEL: c_int;
+
+    /// Data for a socket that is given the ULP (socket locked).
+    fn init(sk: Socket<'_>) -> Result<Arc<Self>>;
+
+    /// Sets an option of its level (socket not locked). `data` may be replaced.
+    fn set_option(
+        sk: Socket<'_>,
+        data: &Arc<Self>,
+        option: c_int,
+        value: &OptionValue,
+    ) -> Result<Option<Arc<Self>>>;
+
+    /// Reads an option of its level (socket not locked) to `to`, and returns its length.
+    fn get_option(
+        sk: Socket<'_>,
+        data: &Arc<Self>,
+        option: c_int,
+        to: &mut [u8; 64],
+    ) -> Result<usize>;
+
+    /// Something that bears on a listener has happened: it has begun to listen, or an option of another
+    /// level was set (socket locked or not).
+    fn changed(sk: Socket<'_>, data: &Arc<Self>);
+
+    /// The socket listens no more.
+    fn closed(sk: Socket<'_>);
+}
+
+struct Cell<T>(UnsafeCell<T>);
+
+// SAFETY: Written in `Registration::new()`, before anyone reads.
+unsafe impl<T> Sync for Cell<T> {}
+
+/// Copies of the operations of `tcp_prot` and `tcpv6_prot`.
+static PROTOS: [Cell<core::mem::MaybeUninit<bindings::proto>>; 2] =
+    [const { Cell(UnsafeCell::new(core::mem::MaybeUninit::uninit())) }; 2];
+/// Operations of the ULP.
+static OPS: Cell<core::mem::MaybeUninit<bindings::tcp_ulp_ops>> =
+    Cell(UnsafeCell::new(core::mem::MaybeUninit::uninit()));
+
+fn base(family: Family) -> *mut bindings::proto {
+    match family {
+        Family::V4 => &raw mut bindings::tcp_prot,
+        Family::V6 => &raw mut bindings::tcpv6_prot,
+    }
+}
+
+fn copy(family: Family) -> *mut bindings::proto {
+    PROTOS[family as usize].0.get().cast()
+}
+
+fn ops() -> *mut bindings::tcp_ulp_ops {
+    OPS.0.get().cast()
+}
+
+/// The registered ULP. There may be one.
+pub(crate) struct Registration(());
+
+impl Registration {
+    /// Registers the ULP of `module`.
+    pub(crate) fn new<U: Ulp>(module: &'static ThisModule) -> Result<Self> {
+        for family in [Family::V4, Family::V6] {
+            // SAFETY: Nobody uses the copy before the ULP is registered.
+            unsafe {
+                let copy = copy(family);
+                copy.copy_from_nonoverlapping(base(family), 1);
+                (*copy).setsockopt = Some(setsockopt::<U>);
+                (*copy).getsockopt = Some(getsockopt::<U>);
+                (*copy).hash = Some(hash::<U>);
+                (*copy).unhash = Some(unhash::<U>);
+                // Sockets hold the module by the ULP; see `acceltcp_child_adopt()` for TIME_WAIT.
+                (*copy).owner = core::ptr::null_mut();
+            }
+        }
+        // SAFETY: As above.
+        unsafe {
+            let ops = ops();
+            ops.write_bytes(0, 1);
+            (*ops).init = Some(init::<U>);
+            (*ops).release = Some(release::<U>);
+            (*ops).clone = Some(clone::<U>);
+            (*ops).owner = module.as_ptr().cast();
+            for (to, from) in (*ops).name.iter_mut().zip(U::NAME.to_bytes_with_nul()) {
+                *to = *from;
+            }
+            to_result(bindings::tcp_register_ulp(ops))?;
+        }
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // SAFETY: Registered in `new()`. No socket has the ULP, as each holds the module; a CPU that is
+        // about to return from our `close()` path is waited for.
+        unsafe {
+            bindings::tcp_unregister_ulp(ops());
+            bindings::synchronize_rcu_tasks();
+        }
+    }
+}
+
+/// The data of `sk`, if it has the ULP.
+pub(crate) fn data<U: Ulp>(sk: Socket<'_>) -> Option<Arc<U>> {
+    let _rcu = rcu::read_lock();
+    // SAFETY: The socket is alive.
+    if unsafe { bindings::acceltcp_ulp_ops(sk.as_raw()) } != ops().cast_const() {
+        return None;
+    }
+    // SAFETY: As above.
+    let ptr = unsafe { bindings::acceltcp_ulp_data(sk.as_raw()) }.cast::<U>();
+    if ptr.is_null() {
+        return None;
+    }
+    // SAFETY: The data of a socket with the ULP is an `Arc` that was given to the socket, which gives it up
+    // only when it dies, or a grace period after another one took its place.
+    let arc = core::mem::ManuallyDrop::new(unsafe { Arc::from_raw(ptr.cast_const()) });
+    Some(Arc::clone(&arc))
+}
+
+/// # Safety
+///
+/// `sk` must be a TCP socket that is alive during the call. The callbacks of this file are called by the TCP
+/// stack only, with such sockets.
+unsafe fn socket<'a>(sk: *mut bindings::sock) -> Socket<'a> {
+    // SAFETY: The safety requirement.
+    unsafe { Socket::from_raw(NonNull::new_unchecked(sk)) }
+}
+
+/// # Safety
+///
+/// See [`socket`].
+unsafe extern "C" fn init<U: Ulp>(sk: *mut bindings::sock) -> c_int {
+    // SAFETY: See `socket()`.
+    let sk = unsafe { socket(sk) };
+    from_result(|| {
+        let family = sk.family();
+        let data = U::init(sk)?.into_raw();
+        // SAFETY: The socket is alive and locked. The copy was made from this base.
+        let swapped = unsafe {
+            bindings::acceltcp_prot_swap(
+                sk.as_raw(),
+                base(family),
+                copy(family),
+                data.cast_mut().cast(),
+            )
+        };
+        if !swapped {
+            // SAFETY: Just made, and not given away.
+            drop(unsafe { Arc::from_raw(data) });
+            return Err(EBUSY);
+        }
+        if sk.state() == State::Listen {
+            // SAFETY: As in `data()`.
+            let data = core::mem::ManuallyDrop::new(unsafe { Arc::from_raw(data) });
+            U::changed(sk, &data);
+        }
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// See [`socket`].
+unsafe extern "C" fn release<U: Ulp>(sk: *mut bindings::sock) {
+    // SAFETY: See `socket()`.
+    let sk = unsafe { socket(sk) };
+    // SAFETY: The socket is alive.
+    let data = unsafe { bindings::acceltcp_ulp_data(sk.as_raw()) }.cast::<U>();
+    U::closed(sk);
+    // SAFETY: The socket is alive; its operations were the copy.
+    unsafe { bindings::acceltcp_prot_restore(sk.as_raw(), base(sk.family())) };
+    if !data.is_null() {
+        // SAFETY: The socket's reference, which is taken away from it. Readers have their own, or hold the
+        // socket.
+        drop(unsafe { Arc::from_raw(data.cast_const()) });
+    }
+}
+
+/// # Safety
+///
+/// See [`socket`]; `sk` is the child.
+unsafe extern "C" fn clone<U: Ulp>(
+    _req: *const bindings::request_sock,
+    sk: *mut bindings::sock,
+    _priority: bindings::gfp_t,
+) {
+    // SAFETY: The child is alive; the listener's reference, which was copied, is still there. The core does
+    // not take a reference to the module for a child, but gives one back when the child dies.
+    unsafe {
+        let sk = socket(sk);
+        let data = bindings::acceltcp_ulp_data(sk.as_raw()).cast::<U>();
+        if !data.is_null() {
+            let listener = core::mem::ManuallyDrop::new(Arc::from_raw(data.cast_const()));
+            core::mem::forget(Arc::clone(&listener));
+        }
+        bindings::acceltcp_module_get((*ops()).owner);
+        bindings::acceltcp_child_adopt(sk.as_raw(), base(sk.family()));
+    }
+}
+
+/// # Safety
+///
+/// See [`socket`].
+unsafe extern "C" fn hash<U: Ulp>(sk: *mut bindings::sock) -> c_int {
+    // SAFETY: See `socket()`.
+    let sk = unsafe { socket(sk) };
+    // SAFETY: The base has this operation.
+    let result = unsafe {
+        (*base(sk.family()))
+            .hash
+            .map_or(0, |hash| hash(sk.as_raw()))
+    };
+    if result == 0 && sk.state() == State::Listen {
+        if let Some(data) = data::<U>(sk) {
+            U::changed(sk, &data);
+        }
+    }
+    result
+}
+
+/// # Safety
+///
+/// See [`socket`]; may be called in atomic context.
+unsafe extern "C" fn unhash<U: Ulp>(sk: *mut bindings::sock) {
+    // SAFETY: See `socket()`.
+    let sk = unsafe { socket(sk) };
+    if sk.state() == State::Listen {
+        U::closed(sk);
+    }
+    // SAFETY: The base has this operation.
+    unsafe {
+        if let Some(unhash) = (*base(sk.family())).unhash {
+            unhash(sk.as_raw());
+        }
+    }
+}
+
+/// # Safety
+///
+/// See [`socket`].
+unsafe extern "C" fn setsockopt<U: Ulp>(
+    sk: *mut bindings::sock,
+    level: c_int,
+    option: c_int,
+    value: bindings::sockptr_t,
+    len: c_uint,
+) -> c_int {
+    // SAFETY: See `socket()`.
+    let sk = unsafe { socket(sk) };
+    let Some(own) = data::<U>(sk) else {
+        // The ULP has just been taken away.
+        return ENOPROTOOPT.to_errno();
+    };
+    if level == U::LEVEL {
+        let value = OptionValue {
+            value,
+            len: len as usize,
+        };
+        return from_result(|| {
+            if let Some(new) = U::set_option(sk, &own, option, &value)? {
+                replace(sk, new);
+            }
+            sk.with_lock(|| {
+                if let Some(data) = data::<U>(sk) {
+                    U::changed(sk, &data);
+                }
+            });
+            Ok(0)
+        });
+    }
+    if level == bindings::SOL_TCP as c_int && option == TCP_ULP && sk.state() == State::Other {
+        return give_way::<U>(sk, level, option, value, len);
+    }
+    // SAFETY: The base has this operation.
+    let result = unsafe {
+        (*base(sk.family()))
+            .setsockopt
+            .map_or(ENOPROTOOPT.to_errno(), |set| {
+                set(sk.as_raw(), level, option, value, len)
+            })
+    };
+    if result == 0 && sk.state() == State::Listen {
+        sk.with_lock(|| U::changed(sk, &own));
+    }
+    result
+}
+
+/// Puts `new` in the place of the data of `sk`.
+fn replace<U: Ulp>(sk: Socket<'_>, new: Arc<U>) {
+    let old = sk.with_lock(|| {
+        // SAFETY: The socket is alive and locked, and has the ULP.
+        unsafe {
+            let old = bindings::acceltcp_ulp_data(sk.as_raw()).cast::<U>();
+            bindings::acceltcp_ulp_set_data(sk.as_raw(), new.into_raw().cast_mut().cast());
+            old
+        }
+    });
+    // SAFETY: A grace period later nobody can be about to take a reference from the old pointer.
+    unsafe {
+        bindings::synchronize_rcu();
+        drop(Arc::from_raw(old.cast_const()));
+    }
+}
+
+/// Lets another ULP have a connection, as there can be one only: kTLS on an accepted socket goes first.
+fn give_way<U: Ulp>(
+    sk: Socket<'_>,
+    level: c_int,
+    option: c_int,
+    value: bindings::sockptr_t,
+    len: c_uint,
+) -> c_int {
+    let family = sk.family();
+    let data = sk.with_lock(|| {
+        let data = data::<U>(sk)?;
+        // SAFETY: The socket is alive and locked, and has the ULP.
+        unsafe { bindings::acceltcp_ulp_drop(sk.as_raw(), base(family)) };
+        Some(data)
+    });
+    let Some(data) = data else {
+        return ENOPROTOOPT.to_errno();
+    };
+    // SAFETY: The base has this operation. The socket's reference goes; `data` is another one, and so is the
+    // one to the module that a caller within it needs: it is given back below.
+    let result = unsafe {
+        drop(Arc::from_raw(Arc::as_ptr(&data)));
+        (*base(family))
+            .setsockopt
+            .map_or(ENOPROTOOPT.to_errno(), |set| {
+                set(sk.as_raw(), level, option, value, len)
+            })
+    };
+    // SAFETY: The socket's reference to the module. We return into the module's text, which `exit` waits for
+    // by `synchronize_rcu_tasks()`.
+    unsafe { bindings::module_put((*ops()).owner) };
+    result
+}
+
+/// # Safety
+///
+/// See [`socket`]; `to` and `len` are user pointers.
+unsafe extern "C" fn getsockopt<U: Ulp>(
+    sk: *mut bindings::sock,
+    level: c_int,
+    option: c_int,
+    to: *mut c_char,
+    len: *mut c_int,
+) -> c_int {
+    // SAFETY: See `socket()`.
+    let sk = unsafe { socket(sk) };
+    if level != U::LEVEL {
+        // SAFETY: The base has this operation.
+        return unsafe {
+            (*base(sk.family()))
+                .getsockopt
+                .map_or(ENOPROTOOPT.to_errno(), |get| {
+                    get(sk.as_raw(), level, option, to, len)
+                })
+        };
+    }
+    from_result(|| {
+        let data = data::<U>(sk).ok_or(ENOPROTOOPT)?;
+        let mut value = [0; 64];
+        let size = U::get_option(sk, &data, option, &mut value)?.min(value.len());
+        // SAFETY: The copy checks the user's pointers; `value` has `size` bytes.
+        to_result(unsafe {
+            bindings::acceltcp_put_user(to, len, value.as_ptr().cast(), size as c_int)
+        })?;
+        Ok(0)
+    })
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ULP "acceltcp" and its socket options (`include/uapi/linux/acceltcp.h`).
+
+use super::{
+    accept,
+    listen, //
+};
+use crate::net::{
+    sock::Socket,
+    ulp::{
+        OptionValue,
+        Ulp, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+/// Level of the socket options.
+pub(crate) const SOL_ACCELTCP: c_int = 300;
+/// What a socket asks for.
+pub(crate) const ACCELTCP_OFFLOAD: c_int = 1;
+/// What a socket has.
+pub(crate) const ACCELTCP_STATUS: c_int = 2;
+
+/// Bits of [`ACCELTCP_OFFLOAD`].
+pub(crate) mod flag {
+    /// The card sets connections up.
+    pub(crate) const SETUP: u32 = 1 << 0;
+    /// The client speaks first.
+    pub(crate) const DEFER: u32 = 1 << 3;
+    /// The server speaks first.
+    pub(crate) const SERVER_FIRST: u32 = 1 << 4;
+    /// All bits.
+    pub(crate) const ALL: u32 = SETUP | DEFER | SERVER_FIRST;
+}
+
+/// Why connections are set up by the host.
+pub(crate) mod reason {
+    /// They are set up by the card.
+    pub(crate) const NONE: u32 = 0;
+    /// SETUP is not set.
+    pub(crate) const NOT_ASKED: u32 = 1;
+    /// The socket does not listen.
+    pub(crate) const NOT_LISTENING: u32 = 2;
+    /// No card in this network namespace.
+    pub(crate) const NO_DEVICE: u32 = 3;
+    /// The card has no room.
+    pub(crate) const TABLE_FULL: u32 = 4;
+    /// TCP-MD5 or TCP-AO.
+    pub(crate) const AUTHENTICATED: u32 = 5;
+    /// Multipath TCP.
+    pub(crate) const MPTCP: u32 = 6;
+    /// `net.ipv4.tcp_syncookies` is 0.
+    pub(crate) const SYNCOOKIES: u32 = 7;
+    /// Any address, on a host that forwards.
+    pub(crate) const FORWARDING: u32 = 8;
+    /// The card has not been told yet.
+    pub(crate) const PENDING: u32 = 9;
+}
+
+/// What a socket asks for; its children share it until they ask for something else.
+pub(crate) struct Options {
+    flags: Atomic<u32>,
+}
+
+impl Options {
+    /// Bits of [`flag`].
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(Relaxed)
+    }
+
+    fn new(flags: u32) -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                flags: Atomic::new(flags),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+}
+
+impl Ulp for Options {
+    const NAME: &'static CStr = c"acceltcp";
+    const LEVEL: c_int = SOL_ACCELTCP;
+
+    fn init(sk: Socket<'_>) -> Result<Arc<Self>> {
+        if sk.is_mptcp() {
+            return Err(EOPNOTSUPP);
+        }
+        Self::new(0)
+    }
+
+    fn set_option(
+        sk: Socket<'_>,
+        _data: &Arc<Self>,
+        option: c_int,
+        value: &OptionValue,
+    ) -> Result<Option<Arc<Self>>> {
+        if option != ACCELTCP_OFFLOAD {
+            return Err(ENOPROTOOPT);
+        }
+        let flags = value.read_u32()?;
+        let (defer, first) = (flags & flag::DEFER != 0, flags & flag::SERVER_FIRST != 0);
+        if flags & !flag::ALL != 0 || (defer || first) && flags & flag::SETUP == 0 || defer && first
+        {
+            return Err(EINVAL);
+        }
+        if flags & flag::SETUP != 0 {
+            if sk.listener_info().authenticated {
+                return Err(EOPNOTSUPP);
+            }
+            accept::ensure_hooks(sk)?;
+        }
+        Self::new(flags).map(Some)
+    }
+
+    fn get_option(
+        sk: Socket<'_>,
+        data: &Arc<Self>,
+        option: c_int,
+        to: &mut [u8; 64],
+    ) -> Result<usize> {
+        let flags = data.flags();
+        let (why, rules) = listen::status(sk, flags);
+        let words = [flags, why, rules, 0];
+        let count = match option {
+            ACCELTCP_OFFLOAD => 1,
+            ACCELTCP_STATUS => words.len(),
+            _ => return Err(ENOPROTOOPT),
+        };
+        for (to, word) in to.chunks_exact_mut(4).zip(words.iter().take(count)) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        Ok(count * 4)
+    }
+
+    fn changed(sk: Socket<'_>, data: &Arc<Self>) {
+        listen::update(sk, data.flags());
+    }
+
+    fn closed(sk: Socket<'_>) {
+        listen::remove(sk);
+    }
+}
