@@ -101,23 +101,33 @@ pub(super) fn run(dev: &Device<Vnic<'_>>) {
     if !dev.is_running() {
         return;
     }
-    let restart = check(dev);
-    if restart {
-        dev.with_rtnl(|| {
-            let mut control = vnic.control.lock();
-            if !dev.is_running() {
-                return;
-            }
-            vnic.down(dev, &mut control);
-            vnic.health.restarts.add(1, Relaxed);
-            match vnic.up(dev, &mut control) {
-                Ok(()) => dev_info!(vnic.device(), "datapath restarted\n"),
-                Err(err) => dev_err!(vnic.device(), "restart failed ({:?}), trying again\n", err),
-            }
-        });
-        update_link(dev);
+    let delay = if check(dev) { restart(dev) } else { PERIOD_MS };
+    vnic.service.run_in(delay);
+}
+
+/// Restarts the datapath, and returns after how many milliseconds to look after it again.
+fn restart(dev: &Device<Vnic<'_>>) -> u32 {
+    let vnic = dev.private();
+    let result = dev.with_rtnl(|| {
+        let mut control = vnic.control.lock();
+        if !dev.is_running() {
+            return Ok(());
+        }
+        vnic.down(dev, &mut control);
+        vnic.health.restarts.add(1, Relaxed);
+        vnic.up(dev, &mut control)
+    });
+    match result {
+        Ok(()) => {
+            dev_info!(vnic.device(), "datapath restarted\n");
+            update_link(dev);
+            0
+        }
+        Err(err) => {
+            dev_err!(vnic.device(), "restart failed ({:?}), trying again\n", err);
+            PERIOD_MS
+        }
     }
-    vnic.service.run_in(PERIOD_MS);
 }
 
 /// Looks after the card. Returns whether the datapath is to be restarted.

@@ -87,7 +87,7 @@ pub(crate) trait Ulp: Send + Sync + 'static {
     /// level was set (socket locked or not).
     fn changed(sk: Socket<'_>, data: &Arc<Self>);
 
-    /// The socket listens no more.
+    /// The socket listens no more (process context, socket locked).
     fn closed(sk: Socket<'_>);
 }
 
@@ -232,7 +232,6 @@ unsafe extern "C" fn release<U: Ulp>(sk: *mut bindings::sock) {
     let sk = unsafe { socket(sk) };
     // SAFETY: The socket is alive.
     let data = unsafe { bindings::acceltcp_ulp_data(sk.as_raw()) }.cast::<U>();
-    U::closed(sk);
     // SAFETY: The socket is alive; its operations were the copy.
     unsafe { bindings::acceltcp_prot_restore(sk.as_raw(), base(sk.family())) };
     if !data.is_null() {
@@ -313,24 +312,17 @@ unsafe extern "C" fn setsockopt<U: Ulp>(
 ) -> c_int {
     // SAFETY: See `socket()`.
     let sk = unsafe { socket(sk) };
-    let Some(own) = data::<U>(sk) else {
-        // The ULP has just been taken away.
-        return ENOPROTOOPT.to_errno();
-    };
     if level == U::LEVEL {
         let value = OptionValue {
             value,
             len: len as usize,
         };
         return from_result(|| {
+            let own = data::<U>(sk).ok_or(ENOPROTOOPT)?;
             if let Some(new) = U::set_option(sk, &own, option, &value)? {
                 replace(sk, new);
             }
-            sk.with_lock(|| {
-                if let Some(data) = data::<U>(sk) {
-                    U::changed(sk, &data);
-                }
-            });
+            changed::<U>(sk);
             Ok(0)
         });
     }
@@ -346,9 +338,18 @@ unsafe extern "C" fn setsockopt<U: Ulp>(
             })
     };
     if result == 0 && sk.state() == State::Listen {
-        sk.with_lock(|| U::changed(sk, &own));
+        changed::<U>(sk);
     }
     result
+}
+
+/// Something that may bear on a listener has happened to `sk`.
+fn changed<U: Ulp>(sk: Socket<'_>) {
+    sk.with_lock(|| {
+        if let Some(data) = data::<U>(sk) {
+            U::changed(sk, &data);
+        }
+    });
 }
 
 /// Puts `new` in the place of the data of `sk`.
