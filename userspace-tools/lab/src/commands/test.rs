@@ -17,6 +17,7 @@ use anyhow::Result;
 use crate::{
     build,
     session::{self, Entered},
+    setup,
     tests::{self, runner, select, unit, LabTest},
     util::Layout,
 };
@@ -68,6 +69,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
 
 /// Runs all tests that are meant.
 fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
+    setup::check_machine()?;
     let tests = tests::all();
     let chosen: Vec<&LabTest> = tests
         .iter()

@@ -55,7 +55,12 @@ pub(crate) fn check_cargo() -> Result<std::path::PathBuf> {
     Ok(cargo)
 }
 
-fn check_machine() -> Result<()> {
+/// Says what is wrong with a machine that the lab cannot run on.
+///
+/// # Errors
+///
+/// It is not Debian 12 or newer on x86-64, or the user is not root.
+pub(crate) fn check_machine() -> Result<()> {
     let machine = uname()?.machine().to_string_lossy().into_owned();
     if machine != "x86_64" {
         bail!("the lab needs an x86-64 machine, this is {machine}");

@@ -22,7 +22,7 @@ mod tree;
 use anyhow::Result;
 
 pub use facts::Facts;
-pub(crate) use host::check_cargo;
+pub(crate) use host::{check_cargo, check_machine};
 pub(crate) use root::install as install_packages;
 
 use crate::util::{Layout, Lock, Stamp};

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::runner::{print_line, wait_limited, Tally};
 use crate::{
     setup,
-    util::{process, tail, Layout},
+    util::{process, tail, Layout, Step},
 };
 
 /// Compiling all tests takes minutes on a small machine; a test that hangs must end too.
@@ -24,11 +24,13 @@ const TAIL_LINES: usize = 40;
 /// Runs the workspace's tests whose names hold `filter` (all when it is empty).
 pub(crate) fn run(layout: &Layout, filter: &str, verbose: bool) -> Result<Tally> {
     let cargo = setup::check_cargo()?;
-    fs::create_dir_all(layout.log())?;
-    let path = layout.log().join("unit.log");
-    let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let step = Step::start(layout, "unit", "compile and run unit and property tests")?;
+    let path = step.log().to_path_buf();
+    let log = File::options()
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     let start = Instant::now();
-    eprintln!("lab: compile and run unit and property tests ...");
     // In a process namespace, so that a test's own children end with it.
     let mut command = process::contained(cargo);
     command
@@ -47,6 +49,11 @@ pub(crate) fn run(layout: &Layout, filter: &str, verbose: bool) -> Result<Tally>
     let text = fs::read_to_string(&path).unwrap_or_default();
     let mut tally = count(&text);
     let well = status.is_some_and(|status| status.success());
+    if well {
+        step.done();
+    } else {
+        drop(step);
+    }
     if verbose {
         print!("{text}");
     }
