@@ -39,6 +39,16 @@ const PRODUCTS: &[Product] = &[
         library: false,
     },
     Product {
+        package: "acceltcp-preload",
+        file: "acceltcp-run",
+        library: false,
+    },
+    Product {
+        package: "acceltcp-preload",
+        file: "libacceltcp_preload.so",
+        library: true,
+    },
+    Product {
         package: "lab-count",
         file: "liblab_count.so",
         library: true,

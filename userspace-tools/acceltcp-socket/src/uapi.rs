@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Numbers of `include/uapi/linux/acceltcp.h`.
+
+use libc::c_int;
+
+/// Name of the ULP, for `setsockopt(SOL_TCP, TCP_ULP)`.
+pub const ULP: &str = "acceltcp";
+
+/// Socket option level.
+pub const SOL_ACCELTCP: c_int = 300;
+/// `__u32`, get and set: what the socket asks for.
+pub const ACCELTCP_OFFLOAD: c_int = 1;
+/// [`RawStatus`], get: what the socket has.
+pub const ACCELTCP_STATUS: c_int = 2;
+
+/// The card sets connections up.
+pub const ACCELTCP_OFFLOAD_SETUP: u32 = 1 << 0;
+/// The client speaks first.
+pub const ACCELTCP_OFFLOAD_DEFER: u32 = 1 << 3;
+/// The server speaks first.
+pub const ACCELTCP_OFFLOAD_SERVER_FIRST: u32 = 1 << 4;
+
+/// Connections are set up by the card.
+pub const ACCELTCP_REASON_NONE: u32 = 0;
+/// `SETUP` is not set.
+pub const ACCELTCP_REASON_NOT_ASKED: u32 = 1;
+/// The socket does not listen.
+pub const ACCELTCP_REASON_NOT_LISTENING: u32 = 2;
+/// No card in this network namespace.
+pub const ACCELTCP_REASON_NO_DEVICE: u32 = 3;
+/// The card has no room.
+pub const ACCELTCP_REASON_TABLE_FULL: u32 = 4;
+/// TCP-MD5 or TCP-AO.
+pub const ACCELTCP_REASON_AUTHENTICATED: u32 = 5;
+/// Multipath TCP.
+pub const ACCELTCP_REASON_MPTCP: u32 = 6;
+/// `net.ipv4.tcp_syncookies` is 0.
+pub const ACCELTCP_REASON_SYNCOOKIES: u32 = 7;
+/// Any address, on a host that forwards.
+pub const ACCELTCP_REASON_FORWARDING: u32 = 8;
+/// The card has not been told yet.
+pub const ACCELTCP_REASON_PENDING: u32 = 9;
+
+/// `struct acceltcp_status`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RawStatus {
+    /// As [`ACCELTCP_OFFLOAD`].
+    pub offload: u32,
+    /// `ACCELTCP_REASON_*`.
+    pub reason: u32,
+    /// Rules for this listener on all cards.
+    pub rules: u32,
+    /// Zero.
+    pub reserved: u32,
+}

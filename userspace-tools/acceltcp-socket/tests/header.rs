@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The crate, the C header and the kernel module have the same numbers.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use acceltcp_socket::uapi::{self, RawStatus};
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// What the crate says.
+fn ours() -> BTreeMap<String, i64> {
+    macro_rules! numbers {
+        ($($name:ident)*) => {
+            [$((stringify!($name).to_string(), i64::from(uapi::$name))),*]
+        };
+    }
+    BTreeMap::from(numbers!(
+        SOL_ACCELTCP ACCELTCP_OFFLOAD ACCELTCP_STATUS
+        ACCELTCP_OFFLOAD_SETUP ACCELTCP_OFFLOAD_DEFER ACCELTCP_OFFLOAD_SERVER_FIRST
+        ACCELTCP_REASON_NONE ACCELTCP_REASON_NOT_ASKED ACCELTCP_REASON_NOT_LISTENING
+        ACCELTCP_REASON_NO_DEVICE ACCELTCP_REASON_TABLE_FULL ACCELTCP_REASON_AUTHENTICATED
+        ACCELTCP_REASON_MPTCP ACCELTCP_REASON_SYNCOOKIES ACCELTCP_REASON_FORWARDING
+        ACCELTCP_REASON_PENDING
+    ))
+}
+
+/// The value of `5`, `1 << 3` or `(1U << 3)`.
+fn value(text: &str) -> i64 {
+    let number = |text: &str| -> i64 { text.trim().trim_end_matches('U').parse().unwrap() };
+    let text = text.trim().trim_start_matches('(').trim_end_matches(')');
+    match text.split_once("<<") {
+        Some((base, shift)) => number(base) << number(shift),
+        None => number(text),
+    }
+}
+
+fn header() -> BTreeMap<String, i64> {
+    let text = fs::read_to_string(top().join("include/uapi/linux/acceltcp.h")).unwrap();
+    text.lines()
+        .filter_map(|line| {
+            let rest = line.strip_prefix("#define ")?;
+            let (name, rest) = rest.split_once(char::is_whitespace)?;
+            Some((name.to_string(), value(rest.split("/*").next()?)))
+        })
+        .collect()
+}
+
+/// Constants of the module: those in `mod flag` and `mod reason` get the header's prefixes.
+fn module() -> BTreeMap<String, i64> {
+    let text = fs::read_to_string(top().join("rust/offload/socket.rs")).unwrap();
+    let mut prefix = "";
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        match line {
+            "pub(crate) mod flag {" => prefix = "ACCELTCP_OFFLOAD_",
+            "pub(crate) mod reason {" => prefix = "ACCELTCP_REASON_",
+            "}" => prefix = "",
+            _ => {}
+        }
+        let Some(rest) = line.trim().strip_prefix("pub(crate) const ") else {
+            continue;
+        };
+        let (name, rest) = rest.split_once(": ").unwrap();
+        let number = rest.split_once("= ").unwrap().1.trim_end_matches(';');
+        if name != "ALL" {
+            found.insert(format!("{prefix}{name}"), value(number));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_header_says_the_same() {
+    assert_eq!(header(), ours());
+}
+
+#[test]
+fn the_module_says_the_same() {
+    assert_eq!(module(), ours());
+}
+
+/// gcc, if there is one, reads the header as we do.
+#[test]
+fn a_compiler_says_the_same() {
+    let mut source = String::from(
+        "#include <stddef.h>\n#include <linux/acceltcp.h>\n\
+         _Static_assert(sizeof(\"acceltcp\") - 1 == 8, \"name\");\n",
+    );
+    let mut check = |condition: String| {
+        source += &format!("_Static_assert({condition}, \"differs\");\n");
+    };
+    for (name, number) in ours() {
+        check(format!("{name} == {number}"));
+    }
+    check(format!(
+        "sizeof(struct acceltcp_status) == {}",
+        size_of::<RawStatus>()
+    ));
+    for (field, offset) in [
+        ("offload", std::mem::offset_of!(RawStatus, offload)),
+        ("reason", std::mem::offset_of!(RawStatus, reason)),
+        ("rules", std::mem::offset_of!(RawStatus, rules)),
+        ("reserved", std::mem::offset_of!(RawStatus, reserved)),
+    ] {
+        check(format!(
+            "offsetof(struct acceltcp_status, {field}) == {offset}"
+        ));
+    }
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("header.c");
+    fs::write(&file, source).unwrap();
+    let gcc = Command::new("gcc")
+        .args(["-std=c11", "-Wall", "-Werror", "-fsyntax-only", "-I"])
+        .arg(top().join("include/uapi"))
+        .arg(&file)
+        .output();
+    // A machine without a compiler has the other tests.
+    if let Ok(output) = gcc {
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+    }
+}
