@@ -2,14 +2,17 @@
 
 //! `lab bench`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{ensure, Context, Result};
 
-use super::workloads::{Service, REDIS};
+use super::workloads::{owned, Service, NGINX, REDIS, REDIS_SHORT};
 use crate::{
     build,
-    report::{comparison, Machine, Meter, Ready, Report, Row, Server},
+    report::{comparison, Column, Machine, Meter, Ready, Report, Row, Server},
     session::{self, Driver, Entered, Session},
     setup::Facts,
     util::Layout,
@@ -17,6 +20,9 @@ use crate::{
 
 /// The drivers side by side; the first one is the yardstick.
 const DRIVERS: [Driver; 2] = [Driver::Nfp, Driver::AccelTcp];
+
+/// The offloads side by side; the first one is the yardstick.
+const OFFLOADS: [&[&str]; 3] = [&[], &["setup"], &["setup", "defer"]];
 
 /// Arguments of `lab bench`.
 #[derive(Debug, clap::Args)]
@@ -29,17 +35,19 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Bench {
     /// Kernel instructions per transaction of this driver and of the upstream one
-    Driver(DriverArgs),
+    Driver(BenchArgs),
+    /// Kernel instructions per transaction with connection setup by the host and by the card
+    Setup(BenchArgs),
 }
 
-/// Arguments of `lab bench driver`.
+/// Arguments of a bench.
 #[derive(Debug, clap::Args)]
-struct DriverArgs {
-    /// How often each driver serves each load
+struct BenchArgs {
+    /// How often each driver, or offload, serves each load
     #[arg(long, default_value_t = 3, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
-    /// Where to write the rows; build/report/bench-driver.json without
+    /// Where to write the rows; build/report/bench-NAME.json without
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -56,13 +64,15 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     if let Entered::Done(code) = session::enter(layout)? {
         return Ok(code);
     }
-    let Bench::Driver(args) = &args.bench;
-    drivers(args, layout)?;
+    match &args.bench {
+        Bench::Driver(args) => drivers(args, layout)?,
+        Bench::Setup(args) => offloads(args, layout)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Both drivers in one guest, in turns, so that nothing else differs.
-fn drivers(args: &DriverArgs, layout: &Layout) -> Result<()> {
+fn drivers(args: &BenchArgs, layout: &Layout) -> Result<()> {
     let mut report = Report::new(&Facts::load(layout)?, Machine::this(false));
     eprintln!("lab: boot the guest ...");
     let session = Session::builder()
@@ -70,7 +80,7 @@ fn drivers(args: &DriverArgs, layout: &Layout) -> Result<()> {
         .driver(Driver::None)
         .count(true)
         .start(layout)?;
-    let server = Server::start(&session, REDIS.server, Ready::Port(REDIS.port), |_| ())?;
+    let server = Server::start(&session, REDIS.server, &[], Ready::Port(REDIS.port), |_| ())?;
     for round in 1..=args.repeat {
         for driver in DRIVERS {
             eprintln!(
@@ -84,21 +94,91 @@ fn drivers(args: &DriverArgs, layout: &Layout) -> Result<()> {
     }
     server.stop()?;
     session.shutdown()?;
-    let path = match &args.json {
-        Some(path) => path.clone(),
-        None => layout.report().join("bench-driver.json"),
-    };
-    report.write(&path)?;
-    println!("{}", comparison(&report.rows, DRIVERS.map(Driver::name)));
+    let columns = DRIVERS.map(|driver| Column {
+        name: driver.name().into(),
+        driver: driver.name().into(),
+        offload: Vec::new(),
+    });
+    finish(
+        &report,
+        &columns,
+        args,
+        &layout.report().join("bench-driver.json"),
+    )
+}
+
+/// All offloads in one guest, in turns.
+fn offloads(args: &BenchArgs, layout: &Layout) -> Result<()> {
+    let driver = Driver::AccelTcp.name();
+    let mut report = Report::new(&Facts::load(layout)?, Machine::this(false));
+    eprintln!("lab: boot the guest ...");
+    let session = Session::builder()
+        .name("bench-setup")
+        .driver(Driver::AccelTcp)
+        .count(true)
+        .start(layout)?;
+    let meter = Meter::new(&session, driver, 1, true);
+    for round in 1..=args.repeat {
+        for offload in OFFLOADS {
+            let name = offload_name(offload);
+            eprintln!("lab: round {round} of {}: {name} ...", args.repeat);
+            for service in [REDIS_SHORT, NGINX] {
+                let ready = Ready::Port(service.port);
+                let server =
+                    Server::start(&session, service.server, &owned(offload), ready, |_| ())?;
+                loads(&meter, offload, &service, &mut report.rows)
+                    .with_context(|| format!("round {round}, {name}"))?;
+                server.stop()?;
+            }
+        }
+    }
+    session.shutdown()?;
+    let columns = OFFLOADS.map(|offload| Column {
+        name: offload_name(offload),
+        driver: driver.into(),
+        offload: owned(offload),
+    });
+    finish(
+        &report,
+        &columns,
+        args,
+        &layout.report().join("bench-setup.json"),
+    )
+}
+
+fn offload_name(offload: &[&str]) -> String {
+    match offload {
+        [] => "host".into(),
+        names => names.join(","),
+    }
+}
+
+/// Writes the rows and prints the comparison.
+fn finish(report: &Report, columns: &[Column], args: &BenchArgs, path: &Path) -> Result<()> {
+    let path = args.json.as_deref().unwrap_or(path);
+    report.write(path)?;
+    println!("{}", comparison(&report.rows, columns));
     println!("All rows: {}", path.display());
     Ok(())
 }
 
+/// All loads with one driver.
 fn serve(session: &Session, driver: Driver, service: &Service, rows: &mut Vec<Row>) -> Result<()> {
     session.load_driver(driver, "")?;
     let meter = Meter::new(session, driver.name(), 1, true);
+    loads(&meter, &[], service, rows)?;
+    session.unload_driver(driver)
+}
+
+/// Runs all loads of a service that is up.
+fn loads(
+    meter: &Meter<'_>,
+    offload: &[&str],
+    service: &Service,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
     for load in service.loads {
-        let measured = meter.measure(&service.client(load, &[]), |_| ())?;
+        let measured = meter.measure(&service.client(load, offload), |_| ())?;
         let (row, output) = (measured.row, measured.output);
         ensure!(
             output.status.success() && row.errors == Some(0),
@@ -111,5 +191,5 @@ fn serve(session: &Session, driver: Driver, service: &Service, rows: &mut Vec<Ro
         );
         rows.push(row);
     }
-    session.unload_driver(driver)
+    Ok(())
 }

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{ensure, Context, Result};
 
-use super::workloads::{Service, REDIS};
+use super::workloads::{owned, Service, REDIS, REDIS_SHORT};
 use crate::{
     build,
     report::{table, Machine, Measured, Meter, Ready, Report, Row, Server},
@@ -18,26 +18,39 @@ use crate::{
 /// Fewer transactions than this prove nothing.
 const MIN_TRANSACTIONS: u64 = 5000;
 
-/// One guest of the demo.
+/// The card's counter of SYNs that it has answered itself.
+const ANSWERED: &str = "nic.syn.answered";
+
+/// What a guest of the demo serves.
 struct Variant {
-    driver: Driver,
     offload: &'static [&'static str],
+    service: Service,
 }
 
-/// What is compared: each variant serves each load.
-const VARIANTS: &[Variant] = &[
-    Variant {
-        driver: Driver::Nfp,
-        offload: &[],
-    },
-    Variant {
-        driver: Driver::AccelTcp,
-        offload: &[],
-    },
-];
+/// The stack on its own.
+const PLAIN: Variant = Variant {
+    offload: &[],
+    service: REDIS,
+};
 
-/// The services whose loads are run.
-const SERVICES: &[Service] = &[REDIS];
+/// What is compared: a guest for each driver, in which the variants follow each other.
+const GUESTS: &[(Driver, &[Variant])] = &[
+    (Driver::Nfp, &[PLAIN]),
+    (
+        Driver::AccelTcp,
+        &[
+            PLAIN,
+            Variant {
+                offload: &["setup"],
+                service: REDIS_SHORT,
+            },
+            Variant {
+                offload: &["setup", "defer"],
+                service: REDIS_SHORT,
+            },
+        ],
+    ),
+];
 
 /// Arguments of `lab demo`.
 #[derive(Debug, clap::Args)]
@@ -64,12 +77,12 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     }
     let mut report = Report::new(&Facts::load(layout)?, Machine::this(false));
     let mut failed = false;
-    for variant in VARIANTS {
-        if args.driver.is_some_and(|driver| driver != variant.driver) {
+    for (driver, variants) in GUESTS {
+        if args.driver.is_some_and(|only| only != *driver) {
             continue;
         }
-        let outcome = serve(variant, layout, &mut report.rows);
-        if let Err(error) = outcome.with_context(|| format!("driver {}", variant.driver.name())) {
+        let outcome = serve(*driver, variants, layout, &mut report.rows);
+        if let Err(error) = outcome.with_context(|| format!("driver {}", driver.name())) {
             eprintln!("lab: {error:#}");
             failed = true;
         }
@@ -92,22 +105,34 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
 }
 
 /// Boots a guest and runs all loads; rows are added as they are measured.
-fn serve(variant: &Variant, layout: &Layout, rows: &mut Vec<Row>) -> Result<()> {
-    let driver = variant.driver.name();
-    eprintln!("lab: boot a guest with driver {driver} ...");
+fn serve(driver: Driver, variants: &[Variant], layout: &Layout, rows: &mut Vec<Row>) -> Result<()> {
+    let name = driver.name();
+    eprintln!("lab: boot a guest with driver {name} ...");
     let session = Session::builder()
-        .name(&format!("demo-{driver}"))
-        .driver(variant.driver)
+        .name(&format!("demo-{name}"))
+        .driver(driver)
         .count(true)
         .start(layout)?;
-    let meter = Meter::new(&session, driver, 1, true);
-    for service in SERVICES {
-        let server = Server::start(&session, service.server, Ready::Port(service.port), |_| ())?;
+    let meter = Meter::new(&session, name, 1, true);
+    for Variant { offload, service } in variants {
+        let ready = Ready::Port(service.port);
+        let server = Server::start(&session, service.server, &owned(offload), ready, |_| ())?;
         for load in service.loads {
-            eprintln!("lab: {} over {driver} ...", load.name);
-            let measured = meter.measure(&service.client(load, variant.offload), |_| ())?;
+            let with = match offload {
+                [] => String::new(),
+                names => format!(" with {}", names.join(", ")),
+            };
+            eprintln!("lab: {} over {name}{with} ...", load.name);
+            let answered = session.card(0)?.counter(ANSWERED)?;
+            let measured = meter.measure(&service.client(load, offload), |_| ())?;
             rows.push(measured.row.clone());
             check(&measured).with_context(|| load.name)?;
+            let answered = session.card(0)?.counter(ANSWERED)? - answered;
+            ensure!(
+                offload.is_empty() || Some(answered) >= measured.row.transactions,
+                "{}: the card has set up only {answered} connections",
+                load.name
+            );
         }
         server.stop()?;
     }

@@ -9,7 +9,7 @@ use anyhow::{bail, Result};
 use crate::session::{Builder, Driver, Session};
 
 /// The offloads that the module has.
-const OFFLOADS: &[&str] = &[];
+const OFFLOADS: &[&str] = &["setup", "defer", "server-first"];
 
 /// What the guest is made of.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub(super) struct GuestOptions {
     /// Driver of the cards
     #[arg(long, value_enum, default_value_t)]
     pub(super) driver: Driver,
-    /// Offloads to use
+    /// Offloads that the guest's listeners ask for: setup, setup,defer or setup,server-first
     #[arg(long, default_value = "", hide_default_value = true, value_name = "LIST",
           value_parser = offloads)]
     pub(super) offload: Offloads,
@@ -41,6 +41,15 @@ pub(super) struct GuestOptions {
 }
 
 impl GuestOptions {
+    /// Checks what the options mean together.
+    pub(super) fn check(&self) -> Result<()> {
+        let can = self.cards > 0 && self.driver == Driver::AccelTcp;
+        if !can && !self.offload.0.is_empty() {
+            bail!("--offload needs a card with driver acceltcp");
+        }
+        Ok(())
+    }
+
     /// A session as the options say; `name` is that of its logs.
     pub(super) fn builder(&self, name: &str) -> Builder {
         let mut builder = Session::builder()
@@ -70,10 +79,12 @@ pub(super) struct Offloads(pub(super) Vec<String>);
 fn offloads(list: &str) -> Result<Offloads> {
     let names: Vec<_> = list.split(',').filter(|name| !name.is_empty()).collect();
     if let Some(unknown) = names.iter().find(|name| !OFFLOADS.contains(name)) {
-        match OFFLOADS {
-            [] => bail!("{unknown}: the module has no offloads yet"),
-            known => bail!("{unknown}: known are {}", known.join(", ")),
-        }
+        bail!("{unknown}: known are {}", OFFLOADS.join(", "));
+    }
+    let has = |name| names.contains(&name);
+    let first = [has("defer"), has("server-first")];
+    if first == [true; 2] || (first != [false; 2] && !has("setup")) {
+        bail!("defer and server-first need setup, and exclude each other");
     }
     Ok(Offloads(names.into_iter().map(str::to_string).collect()))
 }
@@ -85,8 +96,12 @@ mod tests {
     #[test]
     fn only_known_offloads_are_taken() {
         assert_eq!(offloads("").unwrap(), Offloads::default());
-        let known = OFFLOADS.join(",");
-        assert_eq!(offloads(&known).unwrap().0, OFFLOADS);
+        for list in ["setup", "setup,defer", "server-first,setup"] {
+            assert_eq!(offloads(list).unwrap().0.join(","), list);
+        }
+        for list in ["defer", "server-first", "setup,defer,server-first"] {
+            assert!(offloads(list).is_err(), "{list}");
+        }
         let error = offloads("teleport").unwrap_err();
         assert!(error.to_string().starts_with("teleport: "), "{error}");
     }

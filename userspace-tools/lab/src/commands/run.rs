@@ -58,6 +58,7 @@ pub struct Args {
 ///
 /// What failed besides the client.
 pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
+    args.options.check()?;
     if !session::is_inside() {
         build::ensure(layout)?;
     }
@@ -79,7 +80,8 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
         Some(command) => {
             let mut out = Prefixed::new("guest| ");
             let sink = move |piece: Piece<'_>| out.write(piece);
-            Some(Server::start(&session, command, ready, sink)?)
+            let offload = &args.options.offload.0;
+            Some(Server::start(&session, command, offload, ready, sink)?)
         }
         None => None,
     };
@@ -142,6 +144,7 @@ mod tests {
         assert!(parse(&["--cards", "9"]).is_err());
         assert!(parse(&["--driver", "e1000"]).is_err());
         assert!(parse(&["--offload", ""]).is_ok());
+        assert!(parse(&["--offload", "setup,defer"]).is_ok());
         assert!(parse(&["--offload", "magic"]).is_err());
     }
 }

@@ -19,6 +19,7 @@ use signal_hook::{consts::SIGWINCH, iterator::Signals};
 use super::options::GuestOptions;
 use crate::{
     build,
+    report::offload,
     session::{self, Cmd, Entered, Piece, Remote, Size},
     util::Layout,
 };
@@ -45,6 +46,7 @@ pub struct Args {
 ///
 /// The guest does not start, or broke down.
 pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
+    args.options.check()?;
     if !session::is_inside() {
         build::ensure(layout)?;
     }
@@ -56,6 +58,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     eprintln!("{HELP}\nConsole: {}", session.console().display());
 
     let shell = Cmd::new(["bash", "-l"]).dir("/root").timeout(FOR_EVER);
+    let shell = offload::ask(shell, &args.options.offload.0);
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let mut process = session.guest().spawn(match terminal {
         true => shell.terminal(window_size()),

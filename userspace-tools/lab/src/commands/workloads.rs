@@ -29,22 +29,63 @@ pub(super) struct Load {
     pub(super) client: &'static str,
 }
 
+/// Redis with a connection for each request.
+const SHORT: Load = Load {
+    name: "redis-short",
+    client: "redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 6000 --csv",
+};
+
 /// Redis with a connection for each request, and with connections that stay.
 pub(super) const REDIS: Service = Service {
     server: "redis-server --bind 0.0.0.0 :: --save '' --protected-mode no --daemonize no",
     port: 6379,
     warm_up: "redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 300 --csv",
     loads: &[
-        Load {
-            name: "redis-short",
-            client: "redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 6000 --csv",
-        },
+        SHORT,
         Load {
             name: "redis-persistent",
             client: "redis-benchmark -h 10.99.0.2 -k 1 -c 32 -t get -n 20000 --csv",
         },
     ],
 };
+
+/// Redis with a connection for each request only.
+pub(super) const REDIS_SHORT: Service = Service {
+    loads: &[SHORT],
+    ..REDIS
+};
+
+/// A web server that closes each connection after a reply of 64 bytes.
+pub(super) const NGINX: Service = Service {
+    server: r#"cat >/tmp/nginx.conf <<'END' && exec nginx -e stderr -c /tmp/nginx.conf
+daemon off;
+worker_processes 1;
+pid /tmp/nginx.pid;
+error_log stderr error;
+events { worker_connections 1024; }
+http {
+    access_log off;
+    server {
+        listen 8080 backlog=1024;
+        location / {
+            return 200 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde
+";
+        }
+    }
+}
+END"#,
+    port: 8080,
+    warm_up: "wrk -t 1 -c 32 -d 1 -H 'Connection: close' http://10.99.0.2:8080/",
+    loads: &[Load {
+        name: "nginx-close",
+        client: "wrk -t 1 -c 32 -d 6 -H 'Connection: close' http://10.99.0.2:8080/",
+    }],
+};
+
+/// Names of offloads as sessions take them.
+pub(super) fn owned(offload: &[&str]) -> Vec<String> {
+    offload.iter().map(|name| (*name).into()).collect()
+}
 
 impl Service {
     /// A load of this service as the meter takes it.
@@ -54,7 +95,7 @@ impl Service {
             server: self.server.into(),
             client: load.client.into(),
             warm_up: Some(self.warm_up.into()),
-            offload: offload.iter().map(|name| (*name).into()).collect(),
+            offload: owned(offload),
             transactions: None,
             timeout: LIMIT,
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Two drivers side by side.
+//! Drivers or offloads side by side.
 
 use comfy_table::{presets, Cell, CellAlignment, Table};
 
@@ -48,48 +48,74 @@ pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     }
 }
 
-/// Kernel instructions per transaction of two drivers for each load, and their ratio.
-pub fn comparison(rows: &[Row], drivers: [&str; 2]) -> String {
+/// One of the things that are compared.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// What the table calls it.
+    pub name: String,
+    /// Driver of its rows.
+    pub driver: String,
+    /// Offloads of its rows.
+    pub offload: Vec<String>,
+}
+
+impl Column {
+    fn has(&self, row: &Row) -> bool {
+        row.driver == self.driver && row.offload == self.offload
+    }
+}
+
+/// Kernel instructions per transaction of all columns for each load, and their ratios to the first
+/// one.
+pub fn comparison(rows: &[Row], columns: &[Column]) -> String {
     let mut loads: Vec<&str> = Vec::new();
     for row in rows {
         if !loads.contains(&row.workload.as_str()) {
             loads.push(&row.workload);
         }
     }
+    let Some((yardstick, others)) = columns.split_first() else {
+        return String::new();
+    };
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header([
-        "workload".to_string(),
-        "n".into(),
-        format!("{} kernel insns/tx", drivers[0]),
-        format!("{} kernel insns/tx", drivers[1]),
-        format!("{} / {}", drivers[1], drivers[0]),
-    ]);
-    for load in loads {
-        let of = |driver: &str| {
-            let mine = |row: &&Row| row.workload == load && row.driver == driver;
-            Spread::of(
-                rows.iter()
-                    .filter(mine)
-                    .filter_map(|row| row.kernel_insns_per_tx),
-            )
-        };
-        let [first, second] = drivers.map(of);
-        let ratio = first
-            .zip(second)
-            .map(|(first, second)| format!("{:.3}", second.median / first.median));
-        let count = rows
-            .iter()
-            .filter(|row| row.workload == load && row.driver == drivers[0])
-            .count();
-        let cells = [
-            count.to_string(),
-            first.map_or("-".into(), Spread::text),
-            second.map_or("-".into(), Spread::text),
-            ratio.unwrap_or("-".into()),
-        ];
-        let numbers = cells
+    table.set_header(
+        ["workload".to_string(), "n".into()]
             .into_iter()
+            .chain(
+                columns
+                    .iter()
+                    .map(|c| format!("{} kernel insns/tx", c.name)),
+            )
+            .chain(
+                others
+                    .iter()
+                    .map(|c| format!("{} / {}", c.name, yardstick.name)),
+            ),
+    );
+    for load in loads {
+        let mine = |column: &Column, row: &Row| row.workload == load && column.has(row);
+        let spreads = columns.iter().map(|column| {
+            let rows = rows.iter().filter(|row| mine(column, row));
+            Spread::of(rows.filter_map(|row| row.kernel_insns_per_tx))
+        });
+        let spreads: Vec<_> = spreads.collect();
+        let ratio = |other: &Option<Spread>| {
+            let (first, other) = spreads[0].zip(*other)?;
+            Some(format!("{:.3}", other.median / first.median))
+        };
+        let count = rows.iter().filter(|row| mine(yardstick, row)).count();
+        let numbers = std::iter::once(count.to_string())
+            .chain(
+                spreads
+                    .iter()
+                    .map(|spread| spread.map_or("-".into(), Spread::text)),
+            )
+            .chain(
+                spreads[1..]
+                    .iter()
+                    .map(|other| ratio(other).unwrap_or("-".into())),
+            )
             .map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
         table.add_row(std::iter::once(Cell::new(load)).chain(numbers));
     }

@@ -10,11 +10,12 @@
 mod comparison;
 pub mod load;
 mod measure;
+pub mod offload;
 mod row;
 mod server;
 mod table;
 
-pub use comparison::comparison;
+pub use comparison::{comparison, Column};
 pub use load::Load;
 pub use measure::{Client, Measured, Meter};
 pub use row::{Machine, Nic, Report, Row};

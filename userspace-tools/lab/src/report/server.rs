@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Result};
 use nix::libc::SIGTERM;
 
+use super::offload;
 use crate::session::{Cmd, Piece, Process, Session};
 
 /// How long a server may take until it listens.
@@ -38,7 +39,8 @@ pub enum Ready {
 pub struct Server(Process);
 
 impl Server {
-    /// Starts a server and waits until it is ready. `sink` gets its output as it comes.
+    /// Starts a server whose listeners ask for `offload`, and waits until it is ready and a card has a
+    /// rule for it. `sink` gets its output as it comes.
     ///
     /// # Errors
     ///
@@ -46,12 +48,14 @@ impl Server {
     pub fn start(
         session: &Session,
         command: &str,
+        offload: &[String],
         ready: Ready,
         sink: impl FnMut(Piece<'_>) + Send + 'static,
     ) -> Result<Self> {
         let guest = session.guest();
         let known = guest.listening()?;
-        let mut process = guest.spawn(Cmd::from(command).timeout(FOR_EVER))?;
+        let mut process =
+            guest.spawn(offload::ask(Cmd::from(command), offload).timeout(FOR_EVER))?;
         process.watch(sink);
         let end = Instant::now() + LISTEN;
         loop {
@@ -61,6 +65,9 @@ impl Server {
                 Ready::NewPort => guest.wait_new_port(known.clone(), SLICE).map(drop),
             };
             let Err(error) = found else {
+                if !offload.is_empty() {
+                    offload::wait_rule(session)?;
+                }
                 return Ok(Self(process));
             };
             if let Some(status) = process.try_status() {
