@@ -61,6 +61,7 @@ check: fmt clippy doc
 fmt:
 	@$(BOOTSTRAP) --for-check
 	$(CARGO) fmt --all --check
+	rustfmt --check --edition 2021 rust/acceltcp.rs rust/agilio/*.rs rust/net/*.rs rust/offload/*.rs
 
 clippy:
 	@$(BOOTSTRAP) --for-check

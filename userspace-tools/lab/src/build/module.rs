@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Parameters: kernel tree. The source is at `/src`, read-only; `MO=` keeps all output away from
-/// it.
-const MAKE: &str = r#"exec make -C "$1" M=/src MO=/build/module -j"$(nproc)" modules"#;
+/// it. The kernel's own lints, all of them errors.
+const MAKE: &str = r#"exec make -C "$1" M=/src MO=/build/module -j"$(nproc)" CLIPPY=1 W=e modules"#;
 
 /// Builds the module if its source, or the kernel, changed.
 pub(super) fn build(layout: &Layout, facts: &Facts) -> Result<()> {

@@ -32,6 +32,7 @@ pub(crate) const BUILD_TOOLS: &[&str] = &[
     "make",
     "pahole",
     "python3",
+    "rust-clippy",
     "rust-src",
     "rustc",
     "xz-utils",
