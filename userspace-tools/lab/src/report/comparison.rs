@@ -125,6 +125,7 @@ pub fn comparison(rows: &[Row], columns: &[Column]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Nic;
 
     #[test]
     fn median_of_odd_and_even_counts() {
@@ -138,5 +139,40 @@ mod tests {
     fn range_is_relative_to_the_median() {
         let spread = Spread::of([99_000.0, 100_000.0, 102_000.0].into_iter()).unwrap();
         assert_eq!(spread.text(), "100,000 (range 3.0 %)");
+    }
+
+    #[test]
+    fn rows_are_told_apart_by_offload() {
+        let column = |offload: &[&str]| Column {
+            name: if offload.is_empty() { "host" } else { "card" }.into(),
+            driver: "acceltcp".into(),
+            offload: offload.iter().map(|name| (*name).into()).collect(),
+        };
+        let columns = [column(&[]), column(&["setup"])];
+        let row = |column: &Column, insns| Row {
+            workload: "redis-short".into(),
+            server: String::new(),
+            client: String::new(),
+            driver: column.driver.clone(),
+            offload: column.offload.clone(),
+            vcpus: 1,
+            transactions: Some(5000),
+            errors: Some(0),
+            rate_per_s: None,
+            kernel_insns_per_tx: Some(insns),
+            user_insns_per_tx: None,
+            nic: Nic::default(),
+        };
+        let rows = [row(&columns[0], 80_000.0), row(&columns[1], 60_000.0)];
+        let text = comparison(&rows, &columns);
+        let line = text.lines().last().unwrap();
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        assert_eq!(cells[1..3], ["redis-short", "1"]);
+        assert_eq!(
+            cells[3..5],
+            ["80,000 (range 0.0 %)", "60,000 (range 0.0 %)"]
+        );
+        assert_eq!(cells[5], "0.750");
+        assert!(comparison(&rows, &[]).is_empty());
     }
 }
