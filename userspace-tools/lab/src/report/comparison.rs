@@ -78,7 +78,7 @@ pub fn comparison(rows: &[Row], columns: &[Column]) -> String {
         return String::new();
     };
     let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
+    table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header(
         ["workload".to_string(), "n".into()]
             .into_iter()

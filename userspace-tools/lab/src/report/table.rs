@@ -26,7 +26,7 @@ const TEXT: usize = 3;
 /// The rows as a table.
 pub fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
+    table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header(HEADER);
     for row in rows {
         let nic = &row.nic;
