@@ -54,7 +54,7 @@ struct Listener {
     wanted: KVec<ListenRule>,
     /// Why it wants nothing.
     reason: u32,
-    /// Rules that each card has for it, by number of the network device.
+    /// Rules, also none, that each card which knows of it has for it, by number of the network device.
     installed: KVec<(i32, u32)>,
 }
 
@@ -97,6 +97,7 @@ pub(crate) fn update(sk: Socket<'_>, flags: u32) {
             }
             old.wanted = wanted;
             old.reason = why;
+            old.installed.clear();
         } else {
             let new = Listener {
                 id: sk.id(),
@@ -137,19 +138,23 @@ pub(crate) fn status(sk: Socket<'_>, flags: u32) -> (u32, u32) {
     if why != reason::NONE {
         return (why, 0);
     }
-    let (wanted, rules) = {
+    let (wanted, cards, rules) = {
         let listeners = LISTENERS.lock();
         let Some(listener) = listeners.iter().find(|l| l.id == sk.id()) else {
             return (reason::PENDING, 0);
         };
-        let rules = listener.installed.iter().map(|(_, rules)| rules).sum();
-        (listener.wanted.len(), rules)
+        let installed = &listener.installed;
+        let rules: u32 = installed.iter().map(|(_, rules)| rules).sum();
+        (listener.wanted.len(), installed.len(), rules)
     };
-    match rules {
-        0 if !device::is_any_in(sk.net()) => (reason::NO_DEVICE, 0),
-        0 => (reason::PENDING, 0),
-        rules if (rules as usize) < wanted => (reason::TABLE_FULL, rules),
-        rules => (reason::NONE, rules),
+    if !device::is_any_in(sk.net()) {
+        (reason::NO_DEVICE, 0)
+    } else if cards == 0 {
+        (reason::PENDING, 0)
+    } else if (rules as usize) < wanted {
+        (reason::TABLE_FULL, rules)
+    } else {
+        (reason::NONE, rules)
     }
 }
 
@@ -315,20 +320,15 @@ impl Installed {
     fn publish(&self, device: &dyn OffloadDevice) {
         let ifindex = device.ifindex();
         for listener in LISTENERS.lock().iter_mut() {
-            let rules = if serves(device, listener) {
-                listener
-                    .wanted
-                    .iter()
-                    .filter(|wanted| self.rules.iter().any(|(have, _)| same_key(have, wanted)))
-                    .count() as u32
-            } else {
-                0
-            };
             listener.installed.retain(|(index, _)| *index != ifindex);
-            if rules != 0 {
-                // Without memory the status says "pending" for ever; the rule is there all the same.
-                let _ = listener.installed.push((ifindex, rules), GFP_ATOMIC);
+            if !serves(device, listener) {
+                continue;
             }
+            let has =
+                |wanted: &&ListenRule| self.rules.iter().any(|(have, _)| same_key(have, wanted));
+            let rules = listener.wanted.iter().filter(has).count() as u32;
+            // Without memory the status says "pending" for ever; the rules are there all the same.
+            let _ = listener.installed.push((ifindex, rules), GFP_ATOMIC);
         }
     }
 }
