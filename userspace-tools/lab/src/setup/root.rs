@@ -10,7 +10,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
+use nix::sys::statvfs::statvfs;
 
 use super::{
     mirror,
@@ -49,6 +50,7 @@ pub(super) fn make_base(layout: &Layout, wanted: Option<&str>) -> Result<String>
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => mirror::from_apt()?,
     };
+    check_space(layout)?;
     // Nobody may be running on the root that is replaced now.
     let _unused = Lock::unused(layout)?;
     for name in ["root", "lists", "tools", "kernel", "tree", "nfp"] {
@@ -87,6 +89,21 @@ pub(super) fn make_base(layout: &Layout, wanted: Option<&str>) -> Result<String>
     stamp.set(base_inputs(), &mirror)?;
     step.done();
     Ok(mirror)
+}
+
+/// Says so at once when the set-up cannot fit.
+fn check_space(layout: &Layout) -> Result<()> {
+    const NEEDED_MB: u64 = 6 * 1024;
+    let build = layout.build();
+    fs::create_dir_all(&build)?;
+    let space = statvfs(&build).with_context(|| format!("cannot examine {}", build.display()))?;
+    let free_mb = space.blocks_available() * space.fragment_size() / (1024 * 1024);
+    ensure!(
+        free_mb >= NEEDED_MB,
+        "the lab needs {NEEDED_MB} MB below {}, there are {free_mb} MB",
+        build.display()
+    );
+    Ok(())
 }
 
 /// What the fresh base system needs beside its packages.

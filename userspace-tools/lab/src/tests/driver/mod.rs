@@ -28,7 +28,7 @@ const CASES: &[Case] = &[
     Case {
         name: "bind",
         about: "the driver binds to the card, has a link and tests itself",
-        limit: 120,
+        limit: 180,
         run: probe::bind,
     },
     Case {
@@ -40,37 +40,37 @@ const CASES: &[Case] = &[
     Case {
         name: "transfer",
         about: "every byte arrives as it was sent, with and without the card's offloads",
-        limit: 240,
+        limit: 300,
         run: traffic::transfer,
     },
     Case {
         name: "iperf3",
         about: "TCP and UDP streams both ways, and the card cuts large segments",
-        limit: 240,
+        limit: 300,
         run: traffic::iperf3,
     },
     Case {
         name: "queues",
         about: "several queue pairs on two vCPUs, and the card spreads connections over them",
-        limit: 240,
+        limit: 300,
         run: traffic::queues,
     },
     Case {
         name: "down-up",
         about: "the interface goes down and up again and again, also with traffic running",
-        limit: 240,
+        limit: 300,
         run: control::down_up,
     },
     Case {
         name: "carrier",
         about: "the driver follows the link of the wire",
-        limit: 120,
+        limit: 180,
         run: control::carrier,
     },
     Case {
         name: "rings",
         about: "rings of other sizes",
-        limit: 240,
+        limit: 300,
         run: control::rings,
     },
     Case {
@@ -82,7 +82,7 @@ const CASES: &[Case] = &[
     Case {
         name: "reload",
         about: "the module is unloaded and loaded again, and leaves nothing behind",
-        limit: 240,
+        limit: 300,
         run: probe::reload,
     },
     Case {
