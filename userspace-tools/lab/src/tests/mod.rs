@@ -5,12 +5,13 @@
 //! A lab test is a function that boots guests and fails with a reason. To add one, write it in a
 //! file here and put it into `all`. Tests that any driver of the card must pass are in
 //! `driver`; they exist once for each driver. What only this project's driver is held to is in
-//! `resilience`.
+//! `resilience`; connection setup is in `setup`.
 
 pub(crate) mod driver;
 mod resilience;
 pub(crate) mod runner;
 pub(crate) mod select;
+mod setup;
 pub(crate) mod unit;
 
 use std::{fmt, time::Duration};
@@ -91,6 +92,7 @@ impl Context<'_> {
 pub(crate) fn all() -> Vec<LabTest> {
     let mut all = driver::tests();
     all.extend(resilience::tests());
+    all.extend(setup::tests());
     all
 }
 

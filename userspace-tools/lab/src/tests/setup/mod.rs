@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Connection setup on the card: as seen by servers, by clients and by the administrator.
+
+mod basic;
+mod card;
+mod fallback;
+mod faults;
+mod flood;
+mod host;
+mod options;
+mod peer;
+mod queue;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{ensure, Context as _, Result};
+use peer::Connection;
+
+use super::{Context, LabTest};
+use crate::session::{Driver, Session};
+
+/// Time for what the card and the driver do by themselves.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The tests of this folder.
+pub(super) fn tests() -> Vec<LabTest> {
+    let case = |name: &str, about, limit, run| LabTest {
+        name: format!("setup-{name}"),
+        about,
+        limit: Duration::from_secs(limit),
+        driver: Driver::AccelTcp,
+        run,
+    };
+    vec![
+        case(
+            "basic",
+            "connections that the card sets up: every byte right, options as by the host",
+            180,
+            basic::basic as fn(&Context<'_>) -> Result<()>,
+        ),
+        case(
+            "release",
+            "rules go with their process, and nothing holds the module then",
+            180,
+            basic::release,
+        ),
+        case(
+            "options",
+            "both ends of a connection agree, whatever client and server offer",
+            240,
+            options::options,
+        ),
+        case(
+            "no-timestamps",
+            "clients without timestamps",
+            180,
+            options::no_timestamps,
+        ),
+        case(
+            "faults",
+            "loss, reordering, duplication: no connection hangs, no byte is wrong",
+            400,
+            faults::client_first,
+        ),
+        case(
+            "faults-defer",
+            "the same when the card waits for the first data",
+            400,
+            faults::deferred,
+        ),
+        case(
+            "faults-server-first",
+            "the same when the server speaks first",
+            400,
+            faults::server_first,
+        ),
+        case(
+            "flood",
+            "a SYN flood does not reach the host, and clients get through",
+            240,
+            flood::flood,
+        ),
+        case(
+            "fallback",
+            "listeners that the card cannot serve are served by the host, for a reason",
+            240,
+            fallback::fallback,
+        ),
+        case(
+            "table-full",
+            "listeners for which the card has no room are served by the host",
+            180,
+            fallback::table_full,
+        ),
+        case(
+            "queue-full",
+            "clients of a server that does not accept wait, and are served when it does",
+            240,
+            queue::queue_full,
+        ),
+        case(
+            "defer",
+            "a client that says nothing costs the host nothing",
+            180,
+            queue::defer,
+        ),
+        case(
+            "card-reset",
+            "rules come back when the card has been reset, has died, or the interface was down",
+            240,
+            card::reset,
+        ),
+        case(
+            "netfilter",
+            "rules of netfilter decide on connections of the card, with and without conntrack",
+            240,
+            host::netfilter,
+        ),
+        case(
+            "steering",
+            "RPS, SO_REUSEPORT and SO_BINDTODEVICE",
+            180,
+            host::steering,
+        ),
+        case(
+            "ktls",
+            "an accepted connection can be given to kTLS, and the module goes afterwards",
+            180,
+            host::ktls,
+        ),
+    ]
+}
+
+/// Waits until a counter of the card is as it ought to be.
+fn counter_until(session: &Session, name: &str, good: impl Fn(u64) -> bool) -> Result<()> {
+    const INTERVAL: Duration = Duration::from_millis(10);
+    let start = Instant::now();
+    loop {
+        let value = session.card(0)?.counter(name)?;
+        if good(value) {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < PATIENCE, "{name} stays at {value}");
+        thread::sleep(INTERVAL);
+    }
+}
+
+/// Waits until `line`, run in the guest, succeeds.
+fn guest_until(session: &Session, what: &str, line: &str) -> Result<()> {
+    let start = Instant::now();
+    while !session.guest().run(line)?.status.success() {
+        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+    }
+    Ok(())
+}
+
+/// Value of a statistic of `ethtool -S`.
+fn statistic(session: &Session, name: &str) -> Result<u64> {
+    let text = session.guest().run_ok("ethtool -S nic0")?;
+    text.lines()
+        .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "))
+        .and_then(|value| value.parse().ok())
+        .with_context(|| format!("no statistic {name}"))
+}
+
+/// Both ends of a connection have negotiated the same.
+fn agree(server: &Connection, client: &Connection) -> Result<()> {
+    let options = |end: &Connection| (end.timestamps, end.sack, end.wscale, end.ecn);
+    ensure!(
+        options(server) == options(client)
+            && server.snd_wscale == client.rcv_wscale
+            && server.rcv_wscale == client.snd_wscale,
+        "the ends do not agree: server {server:?}, client {client:?}"
+    );
+    // 1500 bytes less the headers of IPv6 and TCP and the timestamps, at least.
+    for end in [server, client] {
+        ensure!((1400..=1460).contains(&end.advmss), "{end:?}");
+        ensure!((1400..=1460).contains(&end.snd_mss), "{end:?}");
+    }
+    Ok(())
+}
