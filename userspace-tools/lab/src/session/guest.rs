@@ -25,6 +25,18 @@ const SLACK: Duration = Duration::from_secs(30);
 /// Who waits for which answer. `None` once the connection has ended.
 type Waiting = Arc<Mutex<Option<HashMap<u32, Events>>>>;
 
+/// The guest did not come up in time; the reason, with what was seen of it.
+#[derive(Debug)]
+pub(super) struct NoAgent(pub(super) String);
+
+impl std::fmt::Display for NoAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoAgent {}
+
 /// The guest of a session.
 #[derive(Clone, Debug)]
 pub struct Guest {
@@ -55,7 +67,9 @@ impl Guest {
                 }),
             }),
             Ok(other) => bail!("agent speaks version {other} of the protocol, not {VERSION}"),
-            Err(RecvTimeoutError::Timeout) => bail!("no agent after {timeout:?}"),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(NoAgent(format!("no agent after {timeout:?}")).into())
+            }
             Err(RecvTimeoutError::Disconnected) => bail!("the virtual machine ended"),
         }
     }

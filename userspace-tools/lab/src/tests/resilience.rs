@@ -62,7 +62,7 @@ pub(super) fn tests() -> Vec<LabTest> {
         case(
             "vlan",
             "tagged frames of all sizes pass, with checksums and segmentation by the card",
-            180,
+            300,
             vlan,
         ),
         case(
