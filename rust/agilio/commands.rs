@@ -9,7 +9,6 @@ use super::{
 use crate::{
     net::{
         device::{
-            Device,
             Handle,
             NewDevice, //
         },
@@ -41,13 +40,22 @@ use acceltcp_abi::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    },
 };
 
 /// Bytes of the IPv4 and IPv6 headers with that of TCP.
 const HEADERS_V4: u32 = 40;
 /// See [`HEADERS_V4`].
 const HEADERS_V6: u32 = 60;
+/// A key makes cookies for so long, and is good for as long again: longer than any cookie lives.
+const KEY_PERIOD: Delta = Delta::from_secs(300);
+/// The card's clock may drift from the host's for so long.
+const CLOCK_PERIOD: Delta = Delta::from_secs(60);
 /// Most bytes of a reply that this driver reads.
 const REPLY_MAX: usize = 64;
 
@@ -84,6 +92,36 @@ impl OffloadDevice for Card<'_> {
 
     fn wake(&self) {
         self.service.run_in(0);
+    }
+}
+
+/// A card that takes commands, and when it was last given what it needs again and again.
+pub(super) struct Attached {
+    key: Instant<Monotonic>,
+    clock: Instant<Monotonic>,
+}
+
+impl Attached {
+    fn new() -> Self {
+        Self {
+            key: Instant::now(),
+            clock: Instant::now(),
+        }
+    }
+
+    /// Whether a new key and the time are due; they count as given then.
+    fn due(&mut self) -> (bool, bool) {
+        let elapsed = |last: &mut Instant<Monotonic>, period| {
+            let due = last.elapsed() >= period;
+            if due {
+                *last = Instant::now();
+            }
+            due
+        };
+        (
+            elapsed(&mut self.key, KEY_PERIOD),
+            elapsed(&mut self.clock, CLOCK_PERIOD),
+        )
     }
 }
 
@@ -167,26 +205,37 @@ impl<'a> Vnic<'a> {
             set_clock(sender)
         });
         match attached {
-            Ok(()) => control.attached = true,
+            Ok(()) => control.attached = Some(Attached::new()),
             Err(err) => dev_err!(self.device(), "card refuses the offloads ({:?})\n", err),
         }
     }
 
-    /// Gives the card the rules that listeners want.
-    pub(super) fn sync_offload(&self, dev: &Device<Self>) {
+    /// Gives the card the rules that listeners want, and now and then a new key and the time.
+    pub(super) fn sync_offload(&self) {
         let mut control = self.control.lock();
-        if !control.attached {
+        let Some(attached) = &mut control.attached else {
             return;
-        }
-        let synced = self.with_commands(|sender| control.rules.sync(&self.card, sender));
+        };
+        let (rotate, set) = attached.due();
+        let synced = self.with_commands(|sender| {
+            control.rules.sync(&self.card, sender)?;
+            if rotate {
+                sender.send::<()>(&Request::KeyRotate(Key {
+                    key: sock::random(),
+                }))?;
+            }
+            if set {
+                set_clock(sender)?;
+            }
+            Ok(())
+        });
         if let Err(err) = synced {
             dev_warn!(
                 self.device(),
-                "rules of listeners: {:?}, trying again\n",
+                "card and listeners: {:?}, trying again\n",
                 err
             );
         }
-        let _ = dev;
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::{
     caps::Caps,
+    commands::Attached,
     reconfig::Session,
     ring_rx,
     ring_tx,
@@ -76,7 +77,7 @@ pub(crate) struct Control<'a> {
     /// Rules that the card has for listeners.
     pub(super) rules: Installed,
     /// The card takes commands of the offloads.
-    pub(super) attached: bool,
+    pub(super) attached: Option<Attached>,
     irqs: KVec<irq::Registration<Vector<'a>>>,
     link_irq: Option<irq::Registration<LinkInterrupt<'a>>>,
 }
@@ -100,7 +101,7 @@ impl Control<'_> {
             rss_table: [0; regs::RSS_ITBL_SIZE],
             word: caps.ctrl & !(ctrl::PROMISC | ctrl::L2MC),
             rules: Installed::new(),
-            attached: false,
+            attached: None,
             irqs: KVec::new(),
             link_irq: None,
         };
@@ -200,7 +201,7 @@ impl<'a> Vnic<'a> {
         control.link_irq = None;
         control.installed.clear();
         control.rules.forget();
-        control.attached = false;
+        control.attached = None;
         for vector in &self.vectors {
             vector.drop_rings();
         }

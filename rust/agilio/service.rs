@@ -162,7 +162,7 @@ fn check(dev: &Device<Vnic<'_>>) -> bool {
         return true;
     }
     update_link(dev);
-    vnic.sync_offload(dev);
+    vnic.sync_offload();
     false
 }
 

@@ -92,8 +92,10 @@ enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 	u8 nexthdr;
 	int thoff;
 
-	if (skb->sk)
+	/* Early demux finds connections in TIME_WAIT, too. */
+	if (skb->sk && skb->sk->sk_state != TCP_TIME_WAIT)
 		return ACCELTCP_OWNER_CONNECTION;
+	skb_orphan(skb);
 	if (ipv4) {
 		if (ip_hdr(skb)->protocol != IPPROTO_TCP ||
 		    ip_is_fragment(ip_hdr(skb)))

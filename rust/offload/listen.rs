@@ -202,8 +202,10 @@ fn rules(info: &ListenerInfo, flags: u32, to: &mut KVec<ListenRule>) -> Result {
     options |= on(info.sysctl_sack, rule::SACK);
     options |= on(info.sysctl_timestamps, rule::TIMESTAMPS);
     options |= on(info.sysctl_ecn, rule::ECN);
-    options |= on(flags & flag::DEFER != 0 || info.defer, rule::DEFER);
-    options |= on(flags & flag::SERVER_FIRST != 0, rule::SERVER_FIRST);
+    let server_first = flags & flag::SERVER_FIRST != 0;
+    let defer = (flags & flag::DEFER != 0 || info.defer) && !server_first;
+    options |= on(defer, rule::DEFER);
+    options |= on(server_first, rule::SERVER_FIRST);
     let template = ListenRule {
         port: info.port.into(),
         wscale: if info.sysctl_window_scaling {
@@ -305,6 +307,8 @@ impl Installed {
                     count(Counter::rules_added);
                 }
                 Err(err) if err == ENOSPC => count(Counter::rules_table_full),
+                // This rule only; the others are no worse for it.
+                Err(err) if err == EINVAL => count(Counter::rules_failed),
                 Err(err) => {
                     count(Counter::rules_failed);
                     return Err(err);

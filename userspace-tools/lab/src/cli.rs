@@ -10,7 +10,7 @@ use crate::{commands, util::Layout};
 
 /// Builds the lab and runs demo, tests and benches in it.
 #[derive(Debug, Parser)]
-#[command(name = "lab", version, about, propagate_version = true)]
+#[command(name = "lab", version, about)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
