@@ -6,7 +6,6 @@ mod basic;
 mod card;
 mod fallback;
 mod faults;
-mod flood;
 mod host;
 mod options;
 mod peer;
@@ -77,12 +76,6 @@ pub(super) fn tests() -> Vec<LabTest> {
             "the same when the server speaks first",
             400,
             faults::server_first,
-        ),
-        case(
-            "flood",
-            "a SYN flood does not reach the host, and clients get through",
-            240,
-            flood::flood,
         ),
         case(
             "fallback",
