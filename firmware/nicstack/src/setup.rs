@@ -266,8 +266,11 @@ impl<M: Memory> Nic<M> {
         }
     }
 
-    /// The client resets a connection.
+    /// The client resets a connection, unless the segment was damaged on the way.
     fn ended_by_client(&self, segment: &Segment<'_>) {
+        if self.recent.is_empty() && self.half_open.is_empty() || !segment.checksums_ok() {
+            return;
+        }
         if !self.recent.is_empty() {
             self.recent.end(&self.memory, &tuple_of(segment));
         }

@@ -10,6 +10,7 @@ use common::*;
 use nicstack::stats::Counter;
 use nicstack::wire::options::Timestamps;
 use nicstack::wire::tcp::Flags;
+use nicstack::wire::{ethernet, ipv4};
 
 #[test]
 fn the_ack_is_delivered_with_the_options() {
@@ -316,6 +317,21 @@ fn server_first_ends_with_the_clients_reset() {
     assert_eq!(card.count(Counter::HalfOpenReset), 1);
     card.pass(9 * SECOND);
     assert!(card.poll().is_empty());
+}
+
+#[test]
+fn a_damaged_ack_is_no_reset() {
+    let mut card = serving(|rule| set(rule, rule::SERVER_FIRST));
+    let client = linux();
+    let reply = card.syn_ack(&client.syn());
+    let mut ack = client.ack(&reply);
+    // RST for ACK in the flags.
+    let flags = ethernet::HEADER + ipv4::HEADER + 13;
+    ack[flags] ^= 0x14;
+    assert_eq!(card.receive(&ack), Fate::Host);
+    assert_eq!(card.count(Counter::HalfOpenReset), 0);
+    card.pass(SECOND);
+    assert_eq!(card.poll().len(), 1);
 }
 
 #[test]
