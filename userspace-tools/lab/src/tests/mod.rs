@@ -8,6 +8,7 @@
 //! `resilience`; connection setup is in `setup`.
 
 pub(crate) mod driver;
+mod observe;
 mod resilience;
 pub(crate) mod runner;
 pub(crate) mod select;
@@ -43,6 +44,22 @@ impl fmt::Debug for LabTest {
 }
 
 impl LabTest {
+    /// A test of this project's driver, which has failed after `limit` seconds.
+    fn ours(
+        name: String,
+        about: &'static str,
+        limit: u64,
+        run: fn(&Context<'_>) -> Result<()>,
+    ) -> Self {
+        Self {
+            name,
+            about,
+            limit: Duration::from_secs(limit),
+            driver: Driver::AccelTcp,
+            run,
+        }
+    }
+
     /// Runs the test in this process, which must be in namespaces of its own.
     pub(crate) fn run(&self, layout: &Layout) -> Result<()> {
         (self.run)(&Context {

@@ -7,27 +7,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context as _, Result};
 
-use super::{driver::alive, Context, LabTest};
-use crate::session::{Action, Cmd, Driver, Process, Session};
-
-/// Time for the service of the driver, which looks after the card once a second.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::{
+    driver::alive,
+    observe::{guest_until, statistic, PATIENCE},
+    Context, LabTest,
+};
+use crate::session::{Action, Cmd, Process, Session};
 
 /// The tests of this file.
 pub(super) fn tests() -> Vec<LabTest> {
-    let case = |name: &str, about, limit, run| LabTest {
-        name: format!("driver-{name}"),
-        about,
-        limit: Duration::from_secs(limit),
-        driver: Driver::AccelTcp,
-        run,
-    };
+    let case =
+        |name: &str, about, limit, run| LabTest::ours(format!("driver-{name}"), about, limit, run);
     vec![
         case(
             "reload-100",
             "the module is unloaded and loaded 100 times under traffic and leaves nothing behind",
             420,
-            reload_100 as fn(&Context<'_>) -> Result<()>,
+            reload_100,
         ),
         case(
             "flr-traffic",
@@ -81,30 +77,12 @@ fn flood(session: &Session) -> Result<Process> {
         .spawn(Cmd::from("ping -q -n -f -s 1000 10.99.0.2").timeout(Duration::from_secs(400)))
 }
 
-/// Waits until `line`, run in the guest, succeeds.
-fn guest_until(session: &Session, what: &str, line: &str) -> Result<()> {
-    let start = Instant::now();
-    while !session.guest().run(line)?.status.success() {
-        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
-    }
-    Ok(())
-}
-
 fn wait_carrier(session: &Session, up: bool) -> Result<()> {
     let line = format!(
         "for i in $(seq 50); do [ \"$(cat /sys/class/net/nic0/carrier)\" = {} ] && exit 0; sleep 0.02; done; exit 1",
         u8::from(up)
     );
     guest_until(session, &format!("carrier {up}"), &line)
-}
-
-/// Value of a statistic of `ethtool -S`.
-fn statistic(session: &Session, name: &str) -> Result<u64> {
-    let text = session.guest().run_ok("ethtool -S nic0")?;
-    text.lines()
-        .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "))
-        .and_then(|value| value.parse().ok())
-        .with_context(|| format!("no statistic {name}"))
 }
 
 /// Memory and objects of the kernel that a driver which leaks would take more and more of.

@@ -11,35 +11,24 @@ mod options;
 mod peer;
 mod queue;
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
-
-use anyhow::{ensure, Context as _, Result};
+use anyhow::{ensure, Result};
 use peer::Connection;
 
-use super::{Context, LabTest};
-use crate::session::{Driver, Session};
-
-/// Time for what the card and the driver do by themselves.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::{
+    observe::{counter_until, guest_until, statistic},
+    Context, LabTest,
+};
 
 /// The tests of this folder.
 pub(super) fn tests() -> Vec<LabTest> {
-    let case = |name: &str, about, limit, run| LabTest {
-        name: format!("setup-{name}"),
-        about,
-        limit: Duration::from_secs(limit),
-        driver: Driver::AccelTcp,
-        run,
-    };
+    let case =
+        |name: &str, about, limit, run| LabTest::ours(format!("setup-{name}"), about, limit, run);
     vec![
         case(
             "basic",
             "connections that the card sets up: every byte right, options as by the host",
             180,
-            basic::basic as fn(&Context<'_>) -> Result<()>,
+            basic::basic,
         ),
         case(
             "release",
@@ -126,38 +115,6 @@ pub(super) fn tests() -> Vec<LabTest> {
             host::ktls,
         ),
     ]
-}
-
-/// Waits until a counter of the card is as it ought to be.
-fn counter_until(session: &Session, name: &str, good: impl Fn(u64) -> bool) -> Result<()> {
-    const INTERVAL: Duration = Duration::from_millis(10);
-    let start = Instant::now();
-    loop {
-        let value = session.card(0)?.counter(name)?;
-        if good(value) {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < PATIENCE, "{name} stays at {value}");
-        thread::sleep(INTERVAL);
-    }
-}
-
-/// Waits until `line`, run in the guest, succeeds.
-fn guest_until(session: &Session, what: &str, line: &str) -> Result<()> {
-    let start = Instant::now();
-    while !session.guest().run(line)?.status.success() {
-        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
-    }
-    Ok(())
-}
-
-/// Value of a statistic of `ethtool -S`.
-fn statistic(session: &Session, name: &str) -> Result<u64> {
-    let text = session.guest().run_ok("ethtool -S nic0")?;
-    text.lines()
-        .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "))
-        .and_then(|value| value.parse().ok())
-        .with_context(|| format!("no statistic {name}"))
 }
 
 /// Both ends of a connection have negotiated the same.

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What tests see of a guest and of a card, and how they wait for it.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{ensure, Context as _, Result};
+
+use crate::session::Session;
+
+/// Time for what the card and the driver do by themselves.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until a counter of the card is as it ought to be.
+pub(super) fn counter_until(
+    session: &Session,
+    name: &str,
+    good: impl Fn(u64) -> bool,
+) -> Result<()> {
+    const INTERVAL: Duration = Duration::from_millis(10);
+    let start = Instant::now();
+    loop {
+        let value = session.card(0)?.counter(name)?;
+        if good(value) {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < PATIENCE, "{name} stays at {value}");
+        thread::sleep(INTERVAL);
+    }
+}
+
+/// Waits until `line`, run in the guest, succeeds.
+pub(super) fn guest_until(session: &Session, what: &str, line: &str) -> Result<()> {
+    let start = Instant::now();
+    while !session.guest().run(line)?.status.success() {
+        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+    }
+    Ok(())
+}
+
+/// Value of a statistic of `ethtool -S`.
+pub(super) fn statistic(session: &Session, name: &str) -> Result<u64> {
+    let text = session.guest().run_ok("ethtool -S nic0")?;
+    text.lines()
+        .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "))
+        .and_then(|value| value.parse().ok())
+        .with_context(|| format!("no statistic {name}"))
+}
