@@ -6,12 +6,18 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{commands, util::Layout};
+use crate::{
+    commands,
+    util::{Kernel, Layout},
+};
 
 /// Builds the lab and runs demo, tests and benches in it.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version, about)]
 pub struct Cli {
+    /// Kernel of the guest; others than the stock one are built when they are first asked for
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub kernel: Kernel,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -44,7 +50,8 @@ pub enum Command {
 
 /// Runs the command; an error is printed with its causes and gives exit status 1.
 pub fn main(cli: &Cli) -> ExitCode {
-    let result = Layout::find().and_then(|layout| match &cli.command {
+    let layout = Layout::find().map(|layout| layout.with_kernel(cli.kernel));
+    let result = layout.and_then(|layout| match &cli.command {
         Command::Setup(args) => commands::setup::run(args, &layout),
         Command::Build(args) => commands::build::run(args, &layout),
         Command::Run(args) => commands::run::run(args, &layout),

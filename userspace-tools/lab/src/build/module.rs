@@ -10,34 +10,55 @@ use std::{
 use anyhow::{bail, Context, Result};
 
 use crate::{
-    setup::Facts,
-    util::{mounts, Chroot, Fingerprint, Layout, Stamp, Step},
+    setup::{self, Facts, LLVM},
+    util::{mounts, Chroot, Fingerprint, Kernel, Layout, Stamp, Step},
 };
 
-/// Parameters: kernel tree. The source is at `/src`, read-only; `MO=` keeps all output away from
-/// it. The kernel's own lints, all of them errors.
-const MAKE: &str = r#"exec make -C "$1" M=/src MO=/build/module -j"$(nproc)" CLIPPY=1 W=e modules"#;
+/// Parameters: kernel tree, output folder, further arguments. The source is at `/src`, read-only;
+/// `MO=` keeps all output away from it.
+const MAKE: &str = r#"
+tree=$1 out=$2; shift 2
+exec make -C "$tree" M=/src MO="$out" -j"$(nproc)" "$@" modules
+"#;
+
+/// Further arguments for a kernel.
+fn arguments(kernel: Kernel) -> Vec<String> {
+    match kernel {
+        // The kernel's own lints, all of them errors.
+        Kernel::Stock => vec!["CLIPPY=1".into(), "W=e".into()],
+        // Its compiler, and line tables as it has them.
+        _ => vec![format!("LLVM={LLVM}"), "KCFLAGS=-gline-tables-only".into()],
+    }
+}
 
 /// Builds the module if its source, or the kernel, changed.
 pub(super) fn build(layout: &Layout, facts: &Facts) -> Result<()> {
     if !layout.top().join("Kbuild").is_file() {
         bail!("there is no Kbuild file in {}", layout.top().display());
     }
+    let guest = layout.guest_kernel();
+    let arguments = arguments(guest);
     let kernel = Fingerprint::default()
-        .with(&facts.kernel_release)
+        .with(facts.guest_release(layout)?)
+        .with(setup::guest_kernel_inputs(layout, facts))
         .with(&facts.kernel_package)
-        .with(MAKE);
+        .with(MAKE)
+        .with(arguments.join(" "));
     let inputs = sources(layout)?
         .iter()
         .try_fold(kernel, |inputs, path| inputs.with_file(path))?;
-    let stamp = Stamp::new(layout, "module");
+    let stamp = Stamp::new(layout, &guest.suffixed("module"));
     if stamp.valid(inputs).is_some() && layout.module().is_file() {
         return Ok(());
     }
-    let step = Step::start(layout, "module", "build the kernel module")?;
+    let title = match guest {
+        Kernel::Stock => "build the kernel module".to_owned(),
+        _ => format!("build the kernel module for the {} kernel", guest.name()),
+    };
+    let step = Step::start(layout, "module", &title)?;
     stamp.clear()?;
     // Objects for another kernel are of no use, and kbuild would not see that.
-    let tree = Stamp::new(layout, "module-kernel");
+    let tree = Stamp::new(layout, &guest.suffixed("module-kernel"));
     if tree.valid(kernel).is_none() {
         mounts::remove_tree(&layout.module_dir())?;
         tree.set(kernel, "")?;
@@ -47,7 +68,9 @@ pub(super) fn build(layout: &Layout, facts: &Facts) -> Result<()> {
         Chroot::new(layout)
             .command("sh")
             .args(["-c", MAKE, "make"])
-            .arg(facts.kernel_tree_inside()),
+            .arg(facts.kernel_tree_inside(layout))
+            .arg(format!("/build/{}", guest.suffixed("module")))
+            .args(&arguments),
     )?;
     if !layout.module().is_file() {
         bail!("the build left no {}", layout.module().display());

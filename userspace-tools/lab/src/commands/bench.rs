@@ -14,7 +14,6 @@ use crate::{
     build,
     report::{comparison, Column, Machine, Meter, Ready, Report, Row, Server},
     session::{self, Driver, Entered, Session},
-    setup::Facts,
     util::Layout,
 };
 
@@ -73,7 +72,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
 
 /// Both drivers in one guest, in turns, so that nothing else differs.
 fn drivers(args: &BenchArgs, layout: &Layout) -> Result<()> {
-    let mut report = Report::new(&Facts::load(layout)?, Machine::this(false));
+    let mut report = Report::new(layout, Machine::this(false))?;
     eprintln!("lab: boot the guest ...");
     let session = Session::builder()
         .name("bench-driver")
@@ -110,7 +109,7 @@ fn drivers(args: &BenchArgs, layout: &Layout) -> Result<()> {
 /// All offloads in one guest, in turns.
 fn offloads(args: &BenchArgs, layout: &Layout) -> Result<()> {
     let driver = Driver::AccelTcp.name();
-    let mut report = Report::new(&Facts::load(layout)?, Machine::this(false));
+    let mut report = Report::new(layout, Machine::this(false))?;
     eprintln!("lab: boot the guest ...");
     let session = Session::builder()
         .name("bench-setup")

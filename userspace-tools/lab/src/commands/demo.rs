@@ -11,7 +11,6 @@ use crate::{
     build,
     report::{table, Machine, Measured, Meter, Ready, Report, Row, Server},
     session::{self, Driver, Entered, Session},
-    setup::Facts,
     util::Layout,
 };
 
@@ -75,7 +74,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     if let Entered::Done(code) = session::enter(layout)? {
         return Ok(code);
     }
-    let mut report = Report::new(&Facts::load(layout)?, Machine::this(false));
+    let mut report = Report::new(layout, Machine::this(false))?;
     let mut failed = false;
     for (driver, variants) in GUESTS {
         if args.driver.is_some_and(|only| only != *driver) {

@@ -16,7 +16,6 @@ use crate::{
     build,
     report::{table, Client, Machine, Meter, Ready, Report, Server},
     session::{self, Entered, Piece},
-    setup::Facts,
     util::Layout,
 };
 
@@ -105,7 +104,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     if let Some(server) = server {
         server.stop()?;
     }
-    let mut report = Report::new(&Facts::load(layout)?, Machine::this(session.kvm()));
+    let mut report = Report::new(layout, Machine::this(session.kvm()))?;
     report.rows.push(measured.row);
     eprintln!("{}", table(&report.rows));
     if let Some(path) = &args.json {

@@ -25,7 +25,8 @@ use crate::{
 /// Arguments of `lab test`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Beginnings of names, or globs; `unit` means the unit and property tests. All tests without
+    /// Beginnings of names, or globs; `unit` means the unit and property tests. All tests without, and
+    /// all lab tests of this project's driver with a kernel that is not the stock one
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Show the guest's console and all output
@@ -74,7 +75,7 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
     let chosen: Vec<&LabTest> = tests
         .iter()
         .filter(|test| {
-            args.names.is_empty()
+            by_default(layout, args, test)
                 || args
                     .names
                     .iter()
@@ -88,7 +89,7 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
         .filter(|name| !tests.iter().any(|test| select::matches(name, &test.name)))
         .map(|name| if name == "unit" { "" } else { name.as_str() })
         .collect();
-    if args.names.is_empty() {
+    if args.names.is_empty() && !layout.guest_kernel().is_built() {
         tally.add(unit::run(layout, "", args.verbose)?);
     }
     for filter in filters {
@@ -107,6 +108,13 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
         tally.add(runner::run(layout, test, args.verbose)?);
     }
     Ok(())
+}
+
+/// Whether a test runs though nobody named it. Other kernels than the stock one are there to watch
+/// this project's module.
+fn by_default(layout: &Layout, args: &Args, test: &LabTest) -> bool {
+    args.names.is_empty()
+        && (!layout.guest_kernel().is_built() || !test.name.starts_with("upstream-"))
 }
 
 /// Runs one lab test in namespaces of its own.

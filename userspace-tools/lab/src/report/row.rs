@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use nix::sys::utsname::uname;
 use serde::{Deserialize, Serialize};
 
-use crate::setup::Facts;
+use crate::{setup::Facts, util::Layout};
 
 /// What one load cost. What was not measured is `null`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -104,13 +104,18 @@ pub struct Report {
 
 impl Report {
     /// A report without rows yet.
-    pub fn new(facts: &Facts, machine: Machine) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// There was no complete set-up yet.
+    pub fn new(layout: &Layout, machine: Machine) -> Result<Self> {
+        let facts = Facts::load(layout)?;
+        Ok(Self {
             rows: Vec::new(),
-            kernel: facts.kernel_release.clone(),
-            qemu: facts.qemu_package.clone(),
+            kernel: facts.guest_release(layout)?,
+            qemu: facts.qemu_package,
             machine,
-        }
+        })
     }
 
     /// Writes it as JSON.

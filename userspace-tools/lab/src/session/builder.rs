@@ -24,22 +24,16 @@ use super::{
     wire::Wire,
     Session,
 };
-use crate::{setup::Facts, util::Layout};
+use crate::{
+    setup::Facts,
+    util::{Kernel, Layout},
+};
 
 /// How long the guest may take to boot.
 const BOOT: Duration = Duration::from_secs(120);
 
 /// Most cards of a guest: one PCI slot each, and one subnet.
 const MAX_CARDS: usize = 8;
-
-/// The guest's kernel.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Kernel {
-    /// The distribution's, unmodified.
-    #[default]
-    Stock,
-}
 
 /// The driver of the cards.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -65,7 +59,7 @@ impl Driver {
     }
 
     /// Modules of the distribution that it needs, and their files.
-    pub(super) fn dependencies(self) -> &'static [(&'static str, &'static str)] {
+    fn dependencies(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Nfp => &[("tls", "kernel/net/tls/tls.ko")],
             Self::AccelTcp | Self::None => &[],
@@ -109,6 +103,14 @@ impl Paths {
         inner_path(&self.layout, &path).map(Some)
     }
 
+    /// Modules of the distribution that a driver needs. Kernels that the lab builds have them built in.
+    pub(super) fn dependencies(&self, driver: Driver) -> &'static [(&'static str, &'static str)] {
+        match self.layout.guest_kernel() {
+            Kernel::Stock => driver.dependencies(),
+            _ => &[],
+        }
+    }
+
     /// A module of the distribution's kernel.
     pub(super) fn stock(&self, name: &str) -> Result<String> {
         let inner = format!("/usr/lib/modules/{}/{name}", self.release);
@@ -129,7 +131,6 @@ pub struct Builder {
     vcpus: u32,
     cards: usize,
     memory_mb: u32,
-    kernel: Kernel,
     driver: Driver,
     params: String,
     append: Vec<String>,
@@ -147,7 +148,6 @@ impl Default for Builder {
             vcpus: 1,
             cards: 1,
             memory_mb: 1024,
-            kernel: Kernel::Stock,
             driver: Driver::default(),
             params: String::new(),
             append: Vec::new(),
@@ -182,12 +182,6 @@ impl Builder {
     /// Memory of the guest in MiB. Default: 1024.
     pub fn memory_mb(mut self, memory_mb: u32) -> Self {
         self.memory_mb = memory_mb;
-        self
-    }
-
-    /// The kernel. Default: the distribution's.
-    pub fn kernel(mut self, kernel: Kernel) -> Self {
-        self.kernel = kernel;
         self
     }
 
@@ -309,14 +303,15 @@ impl Builder {
         let config = self.machine_config(layout, &facts, &dir, &console, kvm)?;
         let started = Instant::now();
         let (machine, port) = Machine::start(&config, &dir, &log("qemu"), &run.tools)?;
-        let guest = Guest::connect(port, self.boot).map_err(|error| {
-            let logs = [machine.tail(), console.tail()].concat();
-            let text = format!("boot the guest: {error:#}{logs}");
-            match error.downcast::<NoAgent>() {
-                Ok(_) => anyhow::Error::new(NoAgent(text)),
-                Err(_) => anyhow!(text),
-            }
-        })?;
+        let guest =
+            Guest::connect(port, layout.guest_kernel().patience(self.boot)).map_err(|error| {
+                let logs = [machine.tail(), console.tail()].concat();
+                let text = format!("boot the guest: {error:#}{logs}");
+                match error.downcast::<NoAgent>() {
+                    Ok(_) => anyhow::Error::new(NoAgent(text)),
+                    Err(_) => anyhow!(text),
+                }
+            })?;
         let session = Session {
             machine: Mutex::new(machine),
             cards,
@@ -374,11 +369,19 @@ impl Builder {
         console: &Console,
         kvm: bool,
     ) -> Result<Config> {
-        let Kernel::Stock = self.kernel;
-        let kernel = facts.vmlinuz(layout);
-        let kernel = kernel
-            .strip_prefix(layout.root())
-            .context("kernel outside of the build root")?;
+        let guest = layout.guest_kernel();
+        let image = facts.vmlinuz(layout);
+        let kernel = match guest {
+            Kernel::Stock => {
+                let inner = image
+                    .strip_prefix(layout.root())
+                    .context("kernel outside of the build root")?;
+                format!("/{}", inner.display())
+            }
+            _ => inner_path(layout, &image)?,
+        };
+        let mut append: Vec<String> = checks(guest).iter().map(|p| (*p).into()).collect();
+        append.extend(self.append.iter().cloned());
         let dir = inner_path(layout, dir)?;
         let count = match self.count {
             true => {
@@ -389,11 +392,11 @@ impl Builder {
         };
         Ok(Config {
             vcpus: self.vcpus,
-            memory_mb: self.memory_mb,
+            memory_mb: memory_mb(guest, self.memory_mb),
             cards: self.cards,
             kvm,
-            kernel: format!("/{}", kernel.display()),
-            append: self.append.clone(),
+            kernel,
+            append,
             console: inner_path(layout, console.path())?,
             dir,
             count,
@@ -409,6 +412,25 @@ impl Builder {
             _ => format!("{}.{run}", self.name),
         };
         Ok(logs.join(name))
+    }
+}
+
+/// Parameters with which a kernel makes the most of its checks.
+fn checks(kernel: Kernel) -> &'static [&'static str] {
+    match kernel {
+        Kernel::Stock => &[],
+        // Every report, not only the first; and no complaint about a slow machine.
+        Kernel::Debug => &["kasan_multi_shot", "watchdog_thresh=60"],
+        Kernel::Kcsan => &["watchdog_thresh=60"],
+    }
+}
+
+/// Memory for a guest that would have `memory_mb` with the stock kernel: an eighth is KASAN's, and
+/// more is what the checkers remember.
+fn memory_mb(kernel: Kernel, memory_mb: u32) -> u32 {
+    match kernel {
+        Kernel::Stock => memory_mb,
+        _ => memory_mb.saturating_mul(3) / 2,
     }
 }
 

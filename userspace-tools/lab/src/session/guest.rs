@@ -17,7 +17,10 @@ use std::{
 use anyhow::{bail, Context, Result};
 use lab_proto::{read_frame, write_frame, Answer, Ask, Event, Interface, Request, Size, VERSION};
 
-use super::process::{Cmd, Control, Events, Output, Process};
+use super::{
+    isolate::patience,
+    process::{Cmd, Control, Events, Output, Process},
+};
 
 /// How long an answer may take beyond the time that the request itself allows.
 const SLACK: Duration = Duration::from_secs(30);
@@ -135,6 +138,7 @@ impl Guest {
     }
 
     fn wait_port(&self, port: Option<u16>, known: Vec<u16>, timeout: Duration) -> Result<u16> {
+        let timeout = patience(timeout);
         let ask = Ask::WaitListening {
             port,
             known,
@@ -195,12 +199,13 @@ impl Guest {
 
     fn call(&self, ask: Ask, timeout: Duration) -> Result<Answer> {
         let (id, answers) = self.ask(ask)?;
-        match answers.recv_timeout(timeout + SLACK) {
+        let limit = timeout + patience(SLACK);
+        match answers.recv_timeout(limit) {
             Ok(Answer::Failed(reason)) => bail!("guest: {reason}"),
             Ok(answer) => Ok(answer),
             Err(RecvTimeoutError::Timeout) => {
                 self.link.forget(id);
-                bail!("guest: no answer after {:?}", timeout + SLACK)
+                bail!("guest: no answer after {limit:?}")
             }
             Err(RecvTimeoutError::Disconnected) => bail!("guest: the virtual machine ended"),
         }

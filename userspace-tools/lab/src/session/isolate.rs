@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::OnceLock,
+    time::Duration,
 };
 
 use anyhow::{bail, Context, Result};
@@ -34,7 +35,7 @@ use signal_hook::{
 };
 
 use super::tools::Tools;
-use crate::util::Layout;
+use crate::util::{Kernel, Layout};
 
 /// Set for the second start: the number of the run.
 const INSIDE: &str = "ACCELTCP_LAB_RUN";
@@ -59,6 +60,8 @@ pub(super) struct Run {
     pub(super) dir: PathBuf,
     /// The build root as programs see it.
     pub(super) tools: Tools,
+    /// The guests' kernel.
+    kernel: Kernel,
 }
 
 /// Whether this process is in namespaces of its own.
@@ -92,6 +95,13 @@ pub(super) fn current() -> Result<&'static Run> {
     CURRENT
         .get()
         .context("a session needs namespaces of its own: call session::enter first")
+}
+
+/// A time limit that is right for the stock kernel, made right for that of this run's guests.
+pub(super) fn patience(limit: Duration) -> Duration {
+    CURRENT
+        .get()
+        .map_or(limit, |run| run.kernel.patience(limit))
 }
 
 /// First start: holds the run's folder, starts the second one and waits.
@@ -215,7 +225,13 @@ fn arrive(layout: &Layout, number: u32) -> Result<()> {
         fs::write(&path, value).with_context(|| path.display().to_string())?;
     }
     tools.ip(&["link", "set", "dev", "lo", "up"])?;
-    let run = Run { number, dir, tools };
+    let kernel = layout.guest_kernel();
+    let run = Run {
+        number,
+        dir,
+        tools,
+        kernel,
+    };
     if CURRENT.set(run).is_err() {
         bail!("entered twice");
     }

@@ -56,7 +56,7 @@ use anyhow::{anyhow, bail, ensure, Context, Result};
 use lab_count::Counts;
 use lab_proto::Interface;
 
-pub use builder::{Builder, Driver, Kernel, Kvm};
+pub use builder::{Builder, Driver, Kvm};
 pub use card::{Action, Card, Counters};
 pub use guest::Guest;
 pub use isolate::{enter, is_inside, Entered};
@@ -164,7 +164,7 @@ impl Session {
     pub fn load_driver(&self, driver: Driver, params: &str) -> Result<()> {
         let loaded = self.guest.read_file("/proc/modules")?;
         let loaded = String::from_utf8_lossy(&loaded);
-        for &(name, file) in driver.dependencies() {
+        for &(name, file) in self.paths.dependencies(driver) {
             let is_it = |line: &str| line.split(' ').next() == Some(name);
             if !loaded.lines().any(is_it) {
                 self.guest.load_module(&self.paths.stock(file)?, "")?;
@@ -211,7 +211,7 @@ impl Session {
                     format!("fd99:{number}::{}/64", self.host),
                 ],
                 carrier,
-                timeout: LINK,
+                timeout: isolate::patience(LINK),
             })?;
         }
         Ok(())
@@ -238,9 +238,11 @@ impl Session {
         let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
         self.guest
             .power_off()
-            .and_then(|()| machine.finish(END))
+            .and_then(|()| machine.finish(isolate::patience(END)))
             .map_err(|error| anyhow!("power off: {error:#}{}", self.console.tail()))?;
-        self.cards.iter().try_for_each(|card| card.finish(END))
+        self.cards
+            .iter()
+            .try_for_each(|card| card.finish(isolate::patience(END)))
     }
 }
 

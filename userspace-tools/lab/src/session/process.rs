@@ -15,6 +15,8 @@ use std::{
 use anyhow::{bail, ensure, Result};
 use lab_proto::{Answer, Command, Size, Status};
 
+use super::isolate::patience;
+
 /// How long a command may take unless [`Cmd::timeout`] says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -74,7 +76,8 @@ impl Cmd {
         self
     }
 
-    /// Limits the time that [`Process::wait`] waits; 60 s otherwise.
+    /// Limits the time that [`Process::wait`] waits; 60 s otherwise. With a kernel that is slower than
+    /// the stock one it waits longer.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -155,7 +158,7 @@ impl Process {
     ) -> Result<Self> {
         let process = Self {
             name: describe(&cmd.command.argv),
-            timeout: cmd.timeout,
+            timeout: patience(cmd.timeout),
             events,
             control,
             stdout: Vec::new(),
@@ -171,7 +174,7 @@ impl Process {
 
     /// Limits the time that waiting takes from now on, instead of [`Cmd::timeout`].
     pub fn limit(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = patience(timeout);
         self
     }
 

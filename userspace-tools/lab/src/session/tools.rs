@@ -47,6 +47,11 @@ impl Tools {
         bind(&source, &guest, MsFlags::empty())?;
         bind(&build, &guest.join("build"), MsFlags::empty())?;
         bind(&build, &inside(BUILD), MsFlags::empty())?;
+        if layout.guest_kernel().is_built() {
+            // The guest finds its kernel's module where that of the stock kernel would be.
+            let module = guest.join("build/module");
+            bind(&layout.module_dir(), &module, MsFlags::empty())?;
+        }
         bind(Path::new("/dev"), &inside("dev"), MsFlags::MS_REC)?;
         for (kind, path) in [
             ("proc", "proc"),

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::util::{write_whole, Layout};
+use crate::util::{write_whole, Kernel, Layout};
 
 /// The versions of one complete set-up; kept in `build/facts.json`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -47,10 +47,27 @@ impl Facts {
 
     /// The guest's kernel image.
     pub fn vmlinuz(&self, layout: &Layout) -> PathBuf {
+        if layout.guest_kernel().is_built() {
+            return layout.built_kernel().join("arch/x86/boot/bzImage");
+        }
         self.modules(layout).join("vmlinuz")
     }
 
-    /// The folder of the guest kernel's own modules.
+    /// The kernel as the guest gives it in `uname -r`, with which reports name it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel is one that the lab builds, and has not been built.
+    pub fn guest_release(&self, layout: &Layout) -> Result<String> {
+        if !layout.guest_kernel().is_built() {
+            return Ok(self.kernel_release.clone());
+        }
+        let path = layout.built_kernel().join("include/config/kernel.release");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// The folder of the stock kernel's own modules.
     pub fn modules(&self, layout: &Layout) -> PathBuf {
         layout
             .root()
@@ -58,12 +75,20 @@ impl Facts {
             .join(&self.kernel_release)
     }
 
-    /// The same tree as seen inside the build root.
-    pub fn kernel_tree_inside(&self) -> String {
+    /// The tree that modules for the guest's kernel are built against, as seen inside the build root.
+    pub fn kernel_tree_inside(&self, layout: &Layout) -> String {
+        match layout.guest_kernel() {
+            Kernel::Stock => self.stock_tree_inside(),
+            kernel => format!("/build/debug-kernels/{}", kernel.name()),
+        }
+    }
+
+    /// The prepared stock tree, as seen inside the build root.
+    pub(super) fn stock_tree_inside(&self) -> String {
         format!("/build/kernel/linux-{}", self.kernel_release)
     }
 
-    /// The prepared kernel tree that modules are built against.
+    /// The prepared stock tree.
     pub fn kernel_tree(&self, layout: &Layout) -> PathBuf {
         layout
             .kernel()

@@ -8,9 +8,12 @@
 //! 4. `tree`: the kernel's source, prepared for building modules;
 //! 5. `nfp`: the upstream driver's module.
 //!
+//! Other kernels than the stock one are built when they are first asked for, see `built`.
+//!
 //! An interrupted set-up starts again with the step it was in; a complete one costs the reading of
 //! five small files.
 
+mod built;
 mod facts;
 mod host;
 mod kernel;
@@ -21,8 +24,10 @@ mod tree;
 
 use anyhow::Result;
 
+pub(crate) use built::guest_kernel_inputs;
 pub use facts::Facts;
 pub(crate) use host::{check_cargo, check_machine};
+pub(crate) use packages::LLVM;
 pub(crate) use root::install as install_packages;
 
 use crate::util::{Layout, Lock, Stamp};
@@ -44,17 +49,20 @@ pub struct Options {
 pub fn ensure(layout: &Layout, options: &Options) -> Result<Facts> {
     if options.mirror.is_none() && !options.update {
         if let Some(facts) = complete(layout) {
+            built::ensure(layout, &facts)?;
             return Ok(facts);
         }
     }
     host::ensure(layout)?;
-    let _lock = Lock::build(layout)?;
+    let lock = Lock::build(layout)?;
     let mirror = root::make_base(layout, options.mirror.as_deref())?;
     root::install_tools(layout)?;
     let facts = kernel::install(layout, &mirror, options.update)?;
     tree::prepare(layout, &facts)?;
     tree::build_nfp(layout, &facts)?;
     facts.store(layout)?;
+    drop(lock);
+    built::ensure(layout, &facts)?;
     Ok(facts)
 }
 

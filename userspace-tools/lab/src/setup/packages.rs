@@ -14,6 +14,9 @@ pub(crate) const KERNEL_FLAVOUR: &str = "cloud-amd64";
 /// What the first step puts into the root beside apt itself.
 pub(crate) const BASE: &[&str] = &["ca-certificates"];
 
+/// Suffix of LLVM's programs, as the kernel's `LLVM=` takes it; they are in [`BUILD_TOOLS`].
+pub(crate) const LLVM: &str = "-19";
+
 /// Compilers and what the kernel's build needs.
 pub(crate) const BUILD_TOOLS: &[&str] = &[
     "bc",

@@ -53,7 +53,17 @@ pub(super) fn make_base(layout: &Layout, wanted: Option<&str>) -> Result<String>
     check_space(layout)?;
     // Nobody may be running on the root that is replaced now.
     let _unused = Lock::unused(layout)?;
-    for name in ["root", "lists", "tools", "kernel", "tree", "nfp"] {
+    for name in [
+        "root",
+        "lists",
+        "tools",
+        "kernel",
+        "tree",
+        "nfp",
+        // What is built stays; its modules' folder was in the root.
+        "kernel-debug",
+        "kernel-kcsan",
+    ] {
         Stamp::new(layout, name).clear()?;
     }
     let step = Step::start(

@@ -77,7 +77,7 @@ pub(super) fn prepare(layout: &Layout, facts: &Facts) -> Result<()> {
             .command("sh")
             .args(["-c", PREPARE, "prepare", &facts.kernel_release])
             .arg(packages::source_archive())
-            .arg(facts.kernel_tree_inside()),
+            .arg(facts.stock_tree_inside()),
     )?;
     stamp.set(tree_inputs(facts), "")?;
     step.done();
@@ -103,7 +103,7 @@ pub(super) fn build_nfp(layout: &Layout, facts: &Facts) -> Result<()> {
         Chroot::new(layout)
             .command("sh")
             .args(["-c", NFP, "nfp"])
-            .arg(facts.kernel_tree_inside())
+            .arg(facts.stock_tree_inside())
             .args(["/build/kernel/nfp.src", "/build/kernel/nfp.part"]),
     )?;
     fs::rename(&part, result)?;

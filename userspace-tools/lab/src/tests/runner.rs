@@ -53,7 +53,8 @@ pub(crate) fn run(layout: &Layout, test: &LabTest, verbose: bool) -> Result<Tall
     // Not by name: a build may have put a newer program in its place.
     let mut command = Command::new("/proc/self/exe");
     command
-        .args(["test", "--one", &test.name])
+        .args(["test", "--kernel", layout.guest_kernel().name()])
+        .args(["--one", &test.name])
         .stdin(Stdio::null());
     if verbose {
         println!("== {}: {}", test.name, test.about);
@@ -64,7 +65,8 @@ pub(crate) fn run(layout: &Layout, test: &LabTest, verbose: bool) -> Result<Tall
     let mut child = die_with_parent(&mut command)
         .spawn()
         .context("cannot start the test")?;
-    let status = wait_limited(&mut child, test.limit)?;
+    let limit = layout.guest_kernel().patience(test.limit);
+    let status = wait_limited(&mut child, limit)?;
     if io::stdout().is_terminal() && !verbose {
         print!("\r\x1b[K");
     }
@@ -72,7 +74,7 @@ pub(crate) fn run(layout: &Layout, test: &LabTest, verbose: bool) -> Result<Tall
     print_line(passed, &test.name, start.elapsed());
     if !passed {
         if status.is_none() {
-            println!("    not finished after {} s", test.limit.as_secs());
+            println!("    not finished after {} s", limit.as_secs());
         }
         if !verbose {
             println!("{}", tail(&path, TAIL_LINES));

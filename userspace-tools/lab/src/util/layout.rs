@@ -9,10 +9,13 @@ use std::{
 
 use anyhow::{bail, Result};
 
-/// The paths of one checkout. Everything that the lab makes is below [`Layout::build`].
+use super::Kernel;
+
+/// The paths of one checkout, for one of the guest's kernels. Everything that the lab makes is below [`Layout::build`].
 #[derive(Clone, Debug)]
 pub struct Layout {
     top: PathBuf,
+    kernel: Kernel,
 }
 
 impl Layout {
@@ -35,7 +38,19 @@ impl Layout {
     pub fn at(top: &Path) -> Self {
         Self {
             top: top.to_path_buf(),
+            kernel: Kernel::Stock,
         }
+    }
+
+    /// The same checkout with another kernel in the guest; it is the stock one otherwise.
+    pub fn with_kernel(mut self, kernel: Kernel) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
+    /// The guest's kernel.
+    pub fn guest_kernel(&self) -> Kernel {
+        self.kernel
     }
 
     /// The checkout.
@@ -58,19 +73,33 @@ impl Layout {
         self.build().join("root")
     }
 
-    /// Kernel trees and the modules built from them.
+    /// The stock kernel's tree and the modules built from it.
     pub fn kernel(&self) -> PathBuf {
         self.build().join("kernel")
     }
 
+    /// The kernels that the lab builds: their common source, and a folder for each.
+    pub fn built_kernels(&self) -> PathBuf {
+        self.build().join("debug-kernels")
+    }
+
+    /// Output of the guest's kernel, where the lab builds it.
+    pub fn built_kernel(&self) -> PathBuf {
+        self.built_kernels().join(self.kernel.name())
+    }
+
     /// The upstream driver's module, judge of the card.
     pub fn nfp_module(&self) -> PathBuf {
+        if self.kernel.is_built() {
+            let built = self.built_kernel();
+            return built.join("drivers/net/ethernet/netronome/nfp/nfp.ko");
+        }
         self.kernel().join("nfp/nfp.ko")
     }
 
     /// Output folder of this project's module.
     pub fn module_dir(&self) -> PathBuf {
-        self.build().join("module")
+        self.build().join(self.kernel.suffixed("module"))
     }
 
     /// This project's module.
@@ -90,7 +119,11 @@ impl Layout {
 
     /// Output of the long steps and of the tests.
     pub fn log(&self) -> PathBuf {
-        self.build().join("log")
+        let log = self.build().join("log");
+        match self.kernel {
+            Kernel::Stock => log,
+            kernel => log.join(kernel.name()),
+        }
     }
 
     /// Results of demo and bench.

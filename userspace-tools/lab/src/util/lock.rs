@@ -2,9 +2,10 @@
 
 //! Locks between `lab` processes.
 //!
-//! Two files: `build/lock` is held by the one process that sets up or builds, `build/lock.use` is
-//! shared by all that use what was built, so that nobody removes it under them. The kernel drops
-//! both when their holder ends, however it ends.
+//! `build/lock` is held by the one process that sets up or builds, `build/lock.kernels` by the one
+//! that builds kernels, which takes long, and `build/lock.use` is shared by all that use what was
+//! built, so that nobody removes it under them. The kernel drops them when their holder ends,
+//! however it ends.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -35,17 +36,32 @@ impl Lock {
     ///
     /// The lock file cannot be made.
     pub fn build(layout: &Layout) -> Result<Self> {
-        let path = layout.lock_file();
-        let file = open(&path)?;
+        Self::wait(&layout.lock_file(), "is setting up or building here")
+    }
+
+    /// Takes the lock of those who build kernels, waiting for another process if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The lock file cannot be made.
+    pub fn kernels(layout: &Layout) -> Result<Self> {
+        Self::wait(
+            &layout.build().join("lock.kernels"),
+            "is building a kernel here",
+        )
+    }
+
+    fn wait(path: &Path, what: &str) -> Result<Self> {
+        let file = open(path)?;
         let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((file, Errno::EWOULDBLOCK)) => {
-                let holder = fs::read_to_string(&path).unwrap_or_default();
+                let holder = fs::read_to_string(path).unwrap_or_default();
                 eprintln!(
-                    "lab: another lab (process {}) is setting up or building here; waiting for it",
+                    "lab: another lab (process {}) {what}; waiting for it",
                     holder.trim()
                 );
-                lock(file, FlockArg::LockExclusive, &path)?
+                lock(file, FlockArg::LockExclusive, path)?
             }
             Err((_, errno)) => bail!("cannot lock {}: {errno}", path.display()),
         };

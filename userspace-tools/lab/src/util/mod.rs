@@ -3,6 +3,7 @@
 //! Paths, processes, progress and locks.
 
 mod chroot;
+mod kernel;
 mod layout;
 mod lock;
 pub mod mounts;
@@ -11,6 +12,7 @@ mod stamp;
 mod step;
 
 pub use chroot::Chroot;
+pub use kernel::Kernel;
 pub use layout::Layout;
 pub use lock::Lock;
 pub(crate) use stamp::write_whole;
