@@ -9,6 +9,7 @@
 //! * [`setup`]: connection setup; with [`cookie`], [`timestamp`], [`keys`] and [`hash`], and [`synack`].
 //! * [`listen`] and [`rule`]: the listeners that it serves; [`recent`] and [`half_open`]: the state that it has.
 //! * [`command`]: what the host orders; [`clock`]: the time that it keeps.
+//! * [`wheel`]: timers.
 //! * [`memory`]: the memory that the tables share; [`stats`]: what is counted.
 
 #![no_std]
@@ -29,7 +30,9 @@ pub mod rule;
 pub mod setup;
 pub mod stats;
 pub mod synack;
+mod sync;
 pub mod timestamp;
+pub mod wheel;
 pub mod wire;
 
 pub use acceltcp_abi::setup::Handshake;
