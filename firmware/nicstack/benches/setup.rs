@@ -3,6 +3,9 @@
 //! What setup costs on this machine: a SYN and its answer, an ACK and its check, and what is passed through.
 //!
 //! These are times of the host that runs the stack, and say nothing of an Agilio.
+//!
+//! `--list` prints the names only. `--run NAME COUNT` takes one frame so often and measures nothing: for those who count
+//! instructions.
 
 #![allow(missing_docs, reason = "criterion makes functions without")]
 
@@ -11,11 +14,13 @@ mod common;
 
 use acceltcp_abi::setup::{rule, Handshake, ListenRule};
 use common::*;
-use criterion::{criterion_group, criterion_main, Criterion, Throughput};
+use criterion::{Criterion, Throughput};
 use nicstack::memory::Capacity;
 use nicstack::wire::tcp::Flags;
 use nicstack::Output;
 use std::hint::black_box;
+use std::process::ExitCode;
+use std::rc::Rc;
 
 /// A port that looks at no frame.
 #[derive(Default)]
@@ -55,50 +60,102 @@ fn crowded(flags: u16) -> Card {
     card
 }
 
-fn setup(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("setup");
-    group.throughput(Throughput::Elements(1));
-    let mut bench = |name: &str, card: &Card, frame: &[u8]| {
-        let mut sink = Sink::default();
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| card.nic.from_wire(card.now, black_box(frame), &mut sink));
+/// A card and a frame from its wire.
+struct Case {
+    name: String,
+    card: Rc<Card>,
+    frame: Vec<u8>,
+}
+
+impl Case {
+    fn run(&self, sink: &mut Sink) {
+        let Self { card, frame, .. } = self;
+        card.nic.from_wire(card.now, black_box(frame), sink);
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let (plain, defer) = (Rc::new(crowded(0)), Rc::new(crowded(rule::DEFER)));
+    let mut cases = Vec::new();
+    let mut add = |name: &str, card: &Rc<Card>, frame| {
+        cases.push(Case {
+            name: name.into(),
+            card: card.clone(),
+            frame,
         });
-        black_box(sink.0);
     };
-    let (plain, defer) = (crowded(0), crowded(rule::DEFER));
     for (family, addresses) in [("ipv4", V4), ("ipv6", V6)] {
         let client = Client {
             addresses,
             ..linux()
         };
         let name = |what: &str| format!("{what}/{family}");
-        bench(&name("syn"), &plain, &client.syn());
+        add(&name("syn"), &plain, client.syn());
         let reply = plain.syn_ack(&client.syn());
-        bench(&name("ack"), &plain, &client.ack(&reply));
-        bench(
-            &name("ack_and_data_1400"),
-            &plain,
-            &client.data(&reply, &[7; 1400]),
-        );
+        add(&name("ack"), &plain, client.ack(&reply));
+        let data = client.data(&reply, &[7; 1400]);
+        add(&name("ack_and_data_1400"), &plain, data);
         let reply = defer.syn_ack(&client.syn());
-        bench(&name("ack_deferred"), &defer, &client.ack(&reply));
+        add(&name("ack_deferred"), &defer, client.ack(&reply));
 
         // An ACK of a connection that the host has, on a listener's port.
         let mut later = reply.clone();
         later.tcp.seq = later.tcp.seq.wrapping_add(5000);
         let established = client.segment(&later, 9000, Flags::PSH, &[7; 1400]);
-        bench(&name("established"), &plain, &established);
+        add(&name("established"), &plain, established);
         let other = Client {
             server_port: 9,
             ..client
         };
         let elsewhere = other.segment(&later, 9000, Flags::PSH, &[7; 1400]);
-        bench(&name("other_port"), &plain, &elsewhere);
+        add(&name("other_port"), &plain, elsewhere);
     }
-    let idle = fresh(Capacity::default());
-    bench("no_listeners", &idle, &linux().syn());
-    group.finish();
+    let idle = Rc::new(fresh(Capacity::default()));
+    add("no_listeners", &idle, linux().syn());
+    cases
 }
 
-criterion_group!(benches, setup);
-criterion_main!(benches);
+fn measure() {
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("setup");
+    group.throughput(Throughput::Elements(1));
+    let mut sink = Sink::default();
+    for case in cases() {
+        group.bench_function(&case.name, |bencher| bencher.iter(|| case.run(&mut sink)));
+    }
+    black_box(sink.0);
+    group.finish();
+    criterion.final_summary();
+}
+
+/// Takes the frame of the case `name` `count` times.
+fn repeat(name: &str, count: u64) -> Option<()> {
+    let cases = cases();
+    let case = cases.iter().find(|case| case.name == name)?;
+    let mut sink = Sink::default();
+    for _ in 0..count {
+        case.run(&mut sink);
+    }
+    black_box(sink.0);
+    Some(())
+}
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        ["--list"] => {
+            cases().iter().for_each(|case| println!("{}", case.name));
+            Some(())
+        }
+        ["--run", name, count] => count.parse().ok().and_then(|count| repeat(name, count)),
+        _ => {
+            measure();
+            Some(())
+        }
+    };
+    match done {
+        Some(()) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
+    }
+}

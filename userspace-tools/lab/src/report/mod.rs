@@ -20,4 +20,5 @@ pub use load::Load;
 pub use measure::{Client, Measured, Meter};
 pub use row::{Machine, Nic, Report, Row};
 pub use server::{Ready, Server};
+pub(crate) use table::grouped;
 pub use table::table;

@@ -75,7 +75,7 @@ fn decimal(value: Option<f64>) -> String {
 }
 
 /// Digits in groups of three.
-pub(super) fn grouped(value: u64) -> String {
+pub(crate) fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

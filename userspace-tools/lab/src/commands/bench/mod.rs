@@ -2,6 +2,8 @@
 
 //! `lab bench`.
 
+mod nic;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -26,8 +28,9 @@ const OFFLOADS: [&[&str]; 3] = [&[], &["setup"], &["setup", "defer"]];
 /// Arguments of `lab bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// All of them, if none is named
     #[command(subcommand)]
-    bench: Bench,
+    bench: Option<Bench>,
 }
 
 /// The benches.
@@ -37,18 +40,37 @@ enum Bench {
     Driver(BenchArgs),
     /// Kernel instructions per transaction with connection setup by the host and by the card
     Setup(BenchArgs),
+    /// Time and instructions per packet in the card's stack, on this machine
+    Nic {
+        /// Where to write the figures; build/report/bench-nic.json without
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
 }
 
 /// Arguments of a bench.
 #[derive(Debug, clap::Args)]
 struct BenchArgs {
     /// How often each driver, or offload, serves each load
-    #[arg(long, default_value_t = 3, value_name = "N",
+    #[arg(long, default_value_t = BenchArgs::REPEAT, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
     /// Where to write the rows; build/report/bench-NAME.json without
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+impl BenchArgs {
+    const REPEAT: u32 = 3;
+}
+
+impl Default for BenchArgs {
+    fn default() -> Self {
+        Self {
+            repeat: Self::REPEAT,
+            json: None,
+        }
+    }
 }
 
 /// Runs the command.
@@ -63,9 +85,19 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     if let Entered::Done(code) = session::enter(layout)? {
         return Ok(code);
     }
+    let packets = |path: Option<&Path>| {
+        let default = layout.report().join("bench-nic.json");
+        nic::run(layout, path.unwrap_or(&default))
+    };
     match &args.bench {
-        Bench::Driver(args) => drivers(args, layout)?,
-        Bench::Setup(args) => offloads(args, layout)?,
+        Some(Bench::Driver(args)) => drivers(args, layout)?,
+        Some(Bench::Setup(args)) => offloads(args, layout)?,
+        Some(Bench::Nic { json }) => packets(json.as_deref())?,
+        None => {
+            packets(None)?;
+            drivers(&BenchArgs::default(), layout)?;
+            offloads(&BenchArgs::default(), layout)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
