@@ -39,7 +39,7 @@ pub struct Cli {
     /// Ring pairs
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=regs::MAX_RINGS as i64))]
     pub rings: u16,
-    /// Threads that serve the host's rings
+    /// Threads that serve the host's rings, and as many for the queues of a TAP that the card makes
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
     /// Format of TX descriptors

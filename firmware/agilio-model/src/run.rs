@@ -46,6 +46,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     let wire = wire::open(
         &Options {
             wire: wire_spec.clone(),
+            queues: usize::from(cli.workers),
             capture: cli.wire_pcap.clone(),
             faults: cli.faults,
         },

@@ -17,7 +17,7 @@ use super::tx::TxRing;
 use super::worker::Waker;
 use crate::counters::{Counter, Counters, Snapshot};
 use crate::offload::filter::Filter;
-use crate::wire::{Capture, WirePort};
+use crate::wire::{Capture, FlowQueues, WirePort};
 use acceltcp_abi::pci::CTRL_BAR_SIZE;
 use acceltcp_abi::regs::{self, sts};
 use parking_lot::{Mutex, RwLock};
@@ -62,6 +62,7 @@ pub struct Card {
     pub(super) update_waits: AtomicBool,
     pub(super) nic: Stack,
     pub(super) clock: Timer,
+    pub(super) flows: FlowQueues,
     pub(super) wire: Arc<dyn WirePort>,
     pub(super) host_capture: Option<Capture>,
     pub(super) counters: Arc<Counters>,
@@ -108,6 +109,7 @@ impl Card {
             update_waits: AtomicBool::new(false),
             nic,
             clock: Timer::default(),
+            flows: FlowQueues::new(wire.queues()),
             wire,
             host_capture,
             counters,

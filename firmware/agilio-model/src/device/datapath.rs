@@ -12,11 +12,15 @@ use crate::counters::{Counter, DropReason};
 use crate::offload::checksum;
 use crate::offload::filter::Filter;
 use crate::offload::lso::{Lso, LsoParams};
-use crate::wire::FrameDirection;
+use crate::wire::{FrameBuf, FrameDirection};
 use acceltcp_abi::meta::RxMeta;
 use acceltcp_abi::nfd3::RX_EOP;
 use acceltcp_abi::regs::ctrl;
 use nicstack::Handshake;
+use std::io;
+
+/// Most frames from the wire that are worked on before those who wait to change the datapath may.
+const WIRE_BATCH: usize = 64;
 
 /// How the card is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +84,8 @@ impl Datapath {
 struct Ports<'a> {
     card: &'a Card,
     datapath: &'a Datapath,
+    /// The queue of the wire that is served.
+    queue: Option<usize>,
 }
 
 impl nicstack::Output for Ports<'_> {
@@ -93,7 +99,9 @@ impl nicstack::Output for Ports<'_> {
 
     fn to_wire(&mut self, frame: &[u8]) {
         // The port counts what it could not send. The other end is to judge the checksums, whoever made them.
-        let _ = self.card.wire.send(frame, false);
+        let card = self.card;
+        let queue = self.queue.unwrap_or_else(|| card.flows.queue(frame));
+        let _ = card.wire.send(queue, frame, false);
     }
 }
 
@@ -109,7 +117,7 @@ impl Ports<'_> {
     }
 
     fn deliver(&self, frame: &[u8], handshake: Option<Handshake>) -> Result<(), DropReason> {
-        let Self { card, datapath } = self;
+        let Self { card, datapath, .. } = self;
         let settings = &datapath.settings;
         if frame.len() > settings.max_frame() {
             return Err(DropReason::TooLong);
@@ -134,6 +142,9 @@ impl Ports<'_> {
             bytes: frame,
             flags,
         };
+        if let Some(queue) = self.queue {
+            card.flows.learn(frame, queue);
+        }
         let ring = card.rx.get(index).ok_or(DropReason::Disabled)?;
         ring.lock().deliver(
             &buffer,
@@ -217,6 +228,7 @@ impl Card {
         let mut ports = Ports {
             card: self,
             datapath: &datapath,
+            queue: None,
         };
         self.tx[ring].lock().service(
             Dma::new(&datapath.memory, &self.counters),
@@ -233,9 +245,39 @@ impl Card {
         )
     }
 
-    /// Takes a frame from the wire.
-    pub fn receive(&self, frame: &[u8]) {
+    /// Works on a batch of frames of the wire's queue `queue`, which has nothing else to do with `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// The port is of no use any more.
+    pub fn service_wire(&self, queue: usize, buffer: &mut FrameBuf) -> io::Result<()> {
         let datapath = self.datapath.read();
+        let now = self.now();
+        for _ in 0..WIRE_BATCH {
+            if !self.wire.take(queue, buffer)? {
+                break;
+            }
+            self.take_from_wire(&datapath, now, queue, buffer.frame());
+        }
+        drop(datapath);
+        self.start_clock();
+        Ok(())
+    }
+
+    /// Takes a frame from the wire.
+    #[cfg(test)]
+    pub(super) fn receive(&self, frame: &[u8]) {
+        self.take_from_wire(&self.datapath.read(), self.now(), 0, frame);
+        self.start_clock();
+    }
+
+    fn take_from_wire(
+        &self,
+        datapath: &Datapath,
+        now: nicstack::Instant,
+        queue: usize,
+        frame: &[u8],
+    ) {
         let refusal = if frame.len() < ETH_HLEN {
             Some(DropReason::TooShort)
         } else if let Some(reason) = datapath.obstacle() {
@@ -251,10 +293,10 @@ impl Card {
         }
         let mut ports = Ports {
             card: self,
-            datapath: &datapath,
+            datapath,
+            queue: Some(queue),
         };
-        self.nic.from_wire(self.now(), frame, &mut ports);
-        self.start_clock();
+        self.nic.from_wire(now, frame, &mut ports);
     }
 
     /// Has the stack do what is due by time, and says whether there will be more. With an obstacle in the way
@@ -267,6 +309,7 @@ impl Card {
         let mut ports = Ports {
             card: self,
             datapath: &datapath,
+            queue: None,
         };
         self.nic.poll(self.now(), &mut ports);
         self.nic.needs_poll()

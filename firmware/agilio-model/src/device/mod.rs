@@ -2,8 +2,8 @@
 
 //! The card as a PCI device.
 //!
-//! One thread serves the VMM (registers, DMA map, interrupts set-up), one reads the wire, workers serve the TX
-//! rings, one signals moderated interrupts when their time has come, and one tells the stack the time while that
+//! One thread serves the VMM (registers, DMA map, interrupts set-up), one reads each queue of the wire, workers serve
+//! the TX rings, one signals moderated interrupts when their time has come, and one tells the stack the time while that
 //! waits for it; all of them sleep when there is nothing to do. They share a [`card::Card`]:
 //!
 //! * `Registers` are locked by whoever handles a register access or a reconfiguration;
@@ -12,8 +12,8 @@
 //!   when nothing works on the old state any more;
 //! * every ring has a lock of its own, and so has every interrupt vector.
 //!
-//! Locks are taken in that order. TX ring *i* always belongs to the same worker and frames from the wire are taken
-//! by one thread, so a flow keeps its order as long as the host and the wire keep it.
+//! Locks are taken in that order. TX ring *i* always belongs to the same worker, and a queue of the wire to the same
+//! thread, so a flow keeps its order as long as the host and the wire keep it on one.
 //!
 //! Nothing that the guest writes is trusted. Descriptors are copied once and the copy is checked; a bad one is
 //! counted and stops its ring until the host enables it again.

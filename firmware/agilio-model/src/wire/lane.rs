@@ -16,8 +16,17 @@ const HOLD_FRAMES: u32 = 3;
 /// Most frames that may be delayed at a time.
 const MAX_DELAYED: usize = 16_384;
 
-/// Where frames leave a lane: the frame, and whether its checksums are known to be right.
-pub(super) type Emit<'a> = &'a mut dyn FnMut(&[u8], bool);
+/// What a frame has with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Its checksums are known to be right.
+    pub(super) csum_valid: bool,
+    /// The queue that it is to go out on.
+    pub(super) queue: usize,
+}
+
+/// Where frames leave a lane.
+pub(super) type Emit<'a> = &'a mut dyn FnMut(&[u8], Mark);
 
 /// The faults of one direction.
 #[derive(Debug)]
@@ -32,7 +41,7 @@ pub(super) struct Lane {
 #[derive(Debug)]
 struct Held {
     frame: Vec<u8>,
-    csum_valid: bool,
+    mark: Mark,
     copies: u32,
     /// Frames that have still to pass.
     passing: u32,
@@ -42,7 +51,7 @@ struct Held {
 #[derive(Debug)]
 struct Delayed {
     frame: Vec<u8>,
-    csum_valid: bool,
+    mark: Mark,
     due: Instant,
 }
 
@@ -81,7 +90,7 @@ impl Lane {
     }
 
     /// Takes a frame.
-    pub(super) fn push(&mut self, now: Instant, frame: &[u8], csum_valid: bool, emit: Emit<'_>) {
+    pub(super) fn push(&mut self, now: Instant, frame: &[u8], mut mark: Mark, emit: Emit<'_>) {
         let fate = self.decide(frame.len());
         if fate.lost {
             self.counters.fault(FaultKind::Loss);
@@ -91,20 +100,21 @@ impl Lane {
             self.counters.fault(FaultKind::Dup);
         }
         let mut changed;
-        let (frame, csum_valid) = match fate.flip {
+        let frame = match fate.flip {
             Some((at, bits)) => {
                 self.counters.fault(FaultKind::Corrupt);
                 changed = frame.to_vec();
                 changed[at] ^= bits;
-                (&changed[..], false)
+                mark.csum_valid = false;
+                &changed[..]
             }
-            None => (frame, csum_valid),
+            None => frame,
         };
         if fate.passing > 0 {
             self.counters.fault(FaultKind::Reorder);
             self.held.push_back(Held {
                 frame: frame.to_vec(),
-                csum_valid,
+                mark,
                 copies: fate.copies,
                 passing: fate.passing,
                 until: now + HOLD_LIMIT,
@@ -112,7 +122,7 @@ impl Lane {
             return;
         }
         for _ in 0..fate.copies {
-            self.pass(now, fate.delay, frame, csum_valid, emit);
+            self.pass(now, fate.delay, frame, mark, emit);
         }
         for held in &mut self.held {
             held.passing = held.passing.saturating_sub(1);
@@ -125,7 +135,7 @@ impl Lane {
         self.release(now, emit);
         while self.delayed.front().is_some_and(|first| first.due <= now) {
             if let Some(first) = self.delayed.pop_front() {
-                emit(&first.frame, first.csum_valid);
+                emit(&first.frame, first.mark);
             }
         }
     }
@@ -147,23 +157,16 @@ impl Lane {
             }
             if let Some(held) = self.held.remove(left) {
                 for _ in 0..held.copies {
-                    self.pass(now, self.spec.delay, &held.frame, held.csum_valid, emit);
+                    self.pass(now, self.spec.delay, &held.frame, held.mark, emit);
                 }
             }
         }
     }
 
     /// Sends a frame on its way, after `delay` and never before an earlier one.
-    fn pass(
-        &mut self,
-        now: Instant,
-        delay: Duration,
-        frame: &[u8],
-        csum_valid: bool,
-        emit: Emit<'_>,
-    ) {
+    fn pass(&mut self, now: Instant, delay: Duration, frame: &[u8], mark: Mark, emit: Emit<'_>) {
         if delay.is_zero() && self.delayed.is_empty() {
-            emit(frame, csum_valid);
+            emit(frame, mark);
             return;
         }
         if self.delayed.len() >= MAX_DELAYED {
@@ -174,7 +177,7 @@ impl Lane {
         let earliest = self.delayed.back().map_or(now, |last| last.due);
         self.delayed.push_back(Delayed {
             frame: frame.to_vec(),
-            csum_valid,
+            mark,
             due: earliest.max(now + delay),
         });
     }
@@ -206,8 +209,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Milliseconds at which a frame left, the frame, whether its checksums are known to be right.
-    type Left = (u64, Vec<u8>, bool);
+    const MARK: Mark = Mark {
+        csum_valid: true,
+        queue: 3,
+    };
+
+    /// Milliseconds at which a frame left, the frame, what it has with it.
+    type Left = (u64, Vec<u8>, Mark);
 
     /// Runs `frames` frames, 1 ms apart, through the faults `spec`, then waits for the rest.
     fn run(spec: &str, frames: u8) -> (Vec<Left>, Arc<Counters>) {
@@ -218,10 +226,10 @@ mod tests {
         let mut out = Vec::new();
         for at in 0..u64::from(frames) + 200 {
             let now = start + Duration::from_millis(at);
-            let mut emit = |frame: &[u8], valid: bool| out.push((at, frame.to_vec(), valid));
+            let mut emit = |frame: &[u8], mark: Mark| out.push((at, frame.to_vec(), mark));
             lane.poll(now, &mut emit);
             if at < u64::from(frames) {
-                lane.push(now, &[at as u8; 60], true, &mut emit);
+                lane.push(now, &[at as u8; 60], MARK, &mut emit);
             }
         }
         assert!(lane.next_due().is_none());
@@ -254,8 +262,8 @@ mod tests {
     fn corruption_flips_bits_of_one_byte_and_withdraws_the_checksum() {
         let (out, counters) = run("corrupt=1", 100);
         assert_eq!(counters.faults(FaultKind::Corrupt), 100);
-        for (at, frame, valid) in out {
-            assert!(!valid);
+        for (at, frame, mark) in out {
+            assert_eq!((mark.csum_valid, mark.queue), (false, MARK.queue));
             assert_eq!(frame.iter().filter(|b| u64::from(**b) != at).count(), 1);
         }
     }
@@ -306,10 +314,10 @@ mod tests {
         lane.set_spec("delay=10".parse().unwrap(), 0);
         let start = Instant::now();
         let mut out = Vec::new();
-        lane.push(start, &[1; 60], true, &mut |f, _| out.push(f[0]));
+        lane.push(start, &[1; 60], MARK, &mut |f, _| out.push(f[0]));
         lane.set_spec(FaultSpec::default(), 0);
         assert!(lane.is_active());
-        lane.push(start, &[2; 60], true, &mut |f, _| out.push(f[0]));
+        lane.push(start, &[2; 60], MARK, &mut |f, _| out.push(f[0]));
         assert!(out.is_empty());
         lane.poll(start + Duration::from_millis(10), &mut |f, _| {
             out.push(f[0])
@@ -325,7 +333,7 @@ mod tests {
         lane.set_spec("delay=1000".parse().unwrap(), 0);
         let now = Instant::now();
         for _ in 0..MAX_DELAYED + 5 {
-            lane.push(now, &[0; 14], true, &mut |_, _| {});
+            lane.push(now, &[0; 14], MARK, &mut |_, _| {});
         }
         assert_eq!(counters.drops(DropReason::DelayFull), 5);
     }

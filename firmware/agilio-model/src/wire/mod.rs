@@ -5,16 +5,20 @@
 //! [`open`] stacks, from the outside in: the way out ([`tap`] or [`unix`]), the capture of what is really
 //! on the wire ([`capture`]), and the injected faults ([`faults`]).
 
+mod buffer;
 pub mod capture;
 pub mod faults;
+pub mod flows;
 mod lane;
 pub mod port;
 pub mod stack;
 pub mod tap;
 pub mod unix;
 
+pub use buffer::FrameBuf;
 pub use capture::{Capture, FrameDirection};
 pub use faults::FaultSpec;
+pub use flows::FlowQueues;
 pub use port::LinkListener;
 pub use stack::Wire;
 
@@ -26,20 +30,44 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// A port as the card sees it.
+///
+/// Frames come in on one or more queues, each of which is to be served by one thread at a time. The frames of a flow
+/// come in on one queue, in order, as long as those to its other end go out on the same (see [`FlowQueues`]).
 pub trait WirePort: Send + Sync {
-    /// Sends a frame (Ethernet header first, no FCS). `csum_valid`: its checksums are known to be right.
+    /// Number of queues.
+    fn queues(&self) -> usize {
+        1
+    }
+
+    /// Sends a frame (Ethernet header first, no FCS) on queue `queue`. `csum_valid`: its checksums are known to be right.
     ///
     /// A frame that cannot be sent is dropped and counted by the port; the error is for the log only.
-    fn send(&self, frame: &[u8], csum_valid: bool) -> io::Result<()>;
+    fn send(&self, queue: usize, frame: &[u8], csum_valid: bool) -> io::Result<()>;
 
-    /// Waits for a frame and returns its length in `buf`, or `None` once [`WirePort::stop`] was called.
+    /// Waits until there may be frames to take on `queue`; false once [`WirePort::stop`] was called.
     ///
-    /// To be called by one thread at a time. A frame longer than `buf` is dropped and counted. After an
-    /// error the port is of no use any more.
-    fn recv(&self, buf: &mut [u8]) -> io::Result<Option<usize>>;
+    /// After an error the port is of no use any more.
+    fn wait(&self, queue: usize) -> io::Result<bool>;
 
-    /// Ends the port: wakes a blocked [`WirePort::recv`], writes out the capture.
+    /// Takes the next frame of `queue`, if there is one. A frame longer than `buffer` is dropped and counted.
+    ///
+    /// Does not wait. After an error the port is of no use any more.
+    fn take(&self, queue: usize, buffer: &mut FrameBuf) -> io::Result<bool>;
+
+    /// Ends the port: wakes whoever is in [`WirePort::wait`], writes out the capture.
     fn stop(&self);
+
+    /// Waits for a frame and takes it; false once [`WirePort::stop`] was called.
+    fn recv(&self, queue: usize, buffer: &mut FrameBuf) -> io::Result<bool> {
+        loop {
+            if self.take(queue, buffer)? {
+                return Ok(true);
+            }
+            if !self.wait(queue)? {
+                return Ok(false);
+            }
+        }
+    }
 }
 
 /// Where the wire goes.
@@ -69,6 +97,8 @@ impl FromStr for WireSpec {
 pub struct Options {
     /// Where the wire goes.
     pub wire: WireSpec,
+    /// Queues of a TAP that the port makes; others have one.
+    pub queues: usize,
     /// File for a capture of the wire.
     pub capture: Option<PathBuf>,
     /// Faults to begin with.
@@ -83,7 +113,7 @@ pub fn open(
     on_link: LinkListener,
 ) -> io::Result<Arc<Wire>> {
     let port: Box<dyn Port> = match &options.wire {
-        WireSpec::Tap(name) => Box::new(tap::TapPort::open(name)?),
+        WireSpec::Tap(name) => Box::new(tap::TapPort::open(name, options.queues)?),
         WireSpec::Unix(path) => Box::new(unix::UnixPort::open(path, on_link)?),
     };
     let capture = match &options.capture {

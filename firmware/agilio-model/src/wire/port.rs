@@ -2,6 +2,7 @@
 
 //! What a way out of the card has to offer to the layers above it.
 
+use super::buffer::FrameBuf;
 use crate::counters::DropReason;
 use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -24,29 +25,37 @@ pub enum Sent {
     Full,
 }
 
-/// What [`Port::recv`] returns with.
+/// What [`Port::take`] returns with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Received {
-    /// A frame of so many bytes.
-    Frame(usize),
+pub enum Taken {
+    /// A frame, which is in the buffer.
+    Frame,
     /// A frame that had to be dropped.
     Dropped(DropReason),
-    /// The time is over.
-    Timeout,
-    /// [`Port::stop`] was called.
-    Stopped,
+    /// Nothing for now.
+    Nothing,
 }
 
 /// Called when the other end of the wire comes or goes, on the thread that sees it.
 pub type LinkListener = Box<dyn Fn(bool) + Send + Sync>;
 
 /// A way out of the card.
+///
+/// Frames come in on one or more queues, each of which is to be served by one thread at a time. The frames of a flow
+/// come in on one queue, as long as those to its other end go out on the same.
 pub trait Port: Send + Sync {
-    /// Sends a frame of at least [`MIN_FRAME`] bytes.
-    fn send(&self, frame: &[u8], csum_valid: bool) -> io::Result<Sent>;
-    /// Waits for a frame, for ever without `timeout`. To be called by one thread at a time.
-    fn recv(&self, buf: &mut [u8], timeout: Option<Duration>) -> io::Result<Received>;
-    /// Wakes [`Port::recv`] for good.
+    /// Number of queues.
+    fn queues(&self) -> usize {
+        1
+    }
+    /// Sends a frame of at least [`MIN_FRAME`] bytes on queue `queue`.
+    fn send(&self, queue: usize, frame: &[u8], csum_valid: bool) -> io::Result<Sent>;
+    /// Waits until there may be frames to take on `queue`, for ever without `timeout`. False once [`Port::stop`] was
+    /// called.
+    fn wait(&self, queue: usize, timeout: Option<Duration>) -> io::Result<bool>;
+    /// Takes a frame of `queue`, without waiting. Nothing that others are told of happens here, but in `wait`.
+    fn take(&self, queue: usize, buffer: &mut FrameBuf) -> io::Result<Taken>;
+    /// Wakes [`Port::wait`] for good.
     fn stop(&self);
     /// Whether there is another end.
     fn link_up(&self) -> bool;

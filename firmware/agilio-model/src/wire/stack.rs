@@ -4,13 +4,14 @@
 //!
 //! While no fault is set, a frame goes straight through. Else it goes through the lane of its direction.
 //! Frames to the wire that wait there are sent by a timer thread, which sleeps when none waits; frames from
-//! the wire are let go by [`WirePort::recv`], which bounds its wait by them. Lock order: a lane, then the
-//! capture.
+//! the wire have a lane for each queue and are let go by [`WirePort::take`], and [`WirePort::wait`] bounds its wait by
+//! them. Lock order: a lane, then the capture.
 
+use super::buffer::FrameBuf;
 use super::capture::{Capture, FrameDirection};
 use super::faults::FaultSpec;
-use super::lane::Lane;
-use super::port::{Port, Received, Sent, MIN_FRAME};
+use super::lane::{Lane, Mark};
+use super::port::{Port, Sent, Taken, MIN_FRAME};
 use super::WirePort;
 use crate::counters::{Counter, Counters, DropReason};
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Tells the random numbers of the two directions apart.
 const SALT_IN: u64 = 0x6e69;
@@ -27,9 +28,8 @@ const SALT_OUT: u64 = 0x7475_6f00;
 /// A port, counted, captured and with faults as wished.
 pub struct Wire {
     outlet: Arc<Outlet>,
-    incoming: Mutex<Incoming>,
-    /// Whether frames from the wire must go through their lane.
-    in_active: AtomicBool,
+    /// Of each queue.
+    incoming: Vec<Incoming>,
     outgoing: Arc<Outgoing>,
     timer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -42,6 +42,12 @@ struct Outlet {
 }
 
 struct Incoming {
+    lane: Mutex<InLane>,
+    /// Whether frames from the wire must go through the lane.
+    active: AtomicBool,
+}
+
+struct InLane {
     lane: Lane,
     /// Frames that left the lane.
     ready: VecDeque<Vec<u8>>,
@@ -68,12 +74,15 @@ impl Wire {
         counters: Arc<Counters>,
     ) -> io::Result<Arc<Self>> {
         let lane = || Lane::new(counters.clone());
-        Ok(Arc::new(Self {
-            incoming: Mutex::new(Incoming {
+        let incoming = |_| Incoming {
+            lane: Mutex::new(InLane {
                 lane: lane(),
                 ready: VecDeque::new(),
             }),
-            in_active: AtomicBool::new(false),
+            active: AtomicBool::new(false),
+        };
+        Ok(Arc::new(Self {
+            incoming: (0..port.queues()).map(incoming).collect(),
             outgoing: Arc::new(Outgoing {
                 lane: Mutex::new(OutLane {
                     lane: lane(),
@@ -104,11 +113,11 @@ impl Wire {
         if !spec_out.is_none() {
             self.start_timer()?;
         }
-        let mut incoming = lock(&self.incoming);
-        incoming.lane.set_spec(spec_in, SALT_IN);
-        self.in_active
-            .store(incoming.lane.is_active(), Ordering::Release);
-        drop(incoming);
+        for (salt, incoming) in (SALT_IN..=u64::MAX).zip(&self.incoming) {
+            let mut lane = lock(&incoming.lane);
+            lane.lane.set_spec(spec_in, salt);
+            incoming.note_active(&lane);
+        }
         let mut out = self.outgoing.lock();
         out.lane.set_spec(spec_out, SALT_OUT);
         self.outgoing.note_active(&out);
@@ -130,66 +139,97 @@ impl Wire {
         Ok(())
     }
 
-    /// Takes what the lane has ready, and says until when `recv` may wait otherwise.
-    fn take_ready(&self, buf: &mut [u8]) -> Result<usize, Option<Instant>> {
-        let mut incoming = lock(&self.incoming);
-        let Incoming { lane, ready } = &mut *incoming;
-        lane.poll(Instant::now(), &mut |frame, _| {
-            ready.push_back(frame.to_vec())
-        });
-        while let Some(frame) = ready.pop_front() {
-            if let Some(room) = buf.get_mut(..frame.len()) {
-                room.copy_from_slice(&frame);
-                return Ok(frame.len());
-            }
-            self.outlet.counters.drop_frame(DropReason::TooLong);
-        }
-        self.in_active.store(lane.is_active(), Ordering::Release);
-        Err(lane.next_due())
+    fn incoming(&self, queue: usize) -> io::Result<&Incoming> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "the port has no such queue");
+        self.incoming.get(queue).ok_or_else(missing)
+    }
+}
+
+impl Incoming {
+    fn note_active(&self, lane: &InLane) {
+        let active = lane.lane.is_active() || !lane.ready.is_empty();
+        self.active.store(active, Ordering::Release);
     }
 
-    fn push_incoming(&self, frame: &[u8]) {
-        let mut incoming = lock(&self.incoming);
-        let Incoming { lane, ready } = &mut *incoming;
-        lane.push(Instant::now(), frame, false, &mut |frame, _| {
+    fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Takes a frame that the lane lets go, or leaves the lane if there will be none.
+    fn take_ready(&self, buffer: &mut FrameBuf, counters: &Counters) -> bool {
+        let mut lane = lock(&self.lane);
+        let InLane {
+            lane: faults,
+            ready,
+        } = &mut *lane;
+        faults.poll(Instant::now(), &mut |frame, _| {
             ready.push_back(frame.to_vec());
         });
+        while let Some(frame) = ready.pop_front() {
+            if buffer.copy(&frame) {
+                return true;
+            }
+            counters.drop_frame(DropReason::TooLong);
+        }
+        self.note_active(&lane);
+        false
+    }
+
+    fn push(&self, frame: &[u8]) {
+        let mut lane = lock(&self.lane);
+        let InLane { lane, ready } = &mut *lane;
+        lane.push(Instant::now(), frame, Mark::default(), &mut |frame, _| {
+            ready.push_back(frame.to_vec());
+        });
+    }
+
+    /// How long to wait for the next frame of the lane, if one is there.
+    fn patience(&self) -> Option<Duration> {
+        if !self.is_active() {
+            return None;
+        }
+        let due = lock(&self.lane).lane.next_due()?;
+        Some(due.saturating_duration_since(Instant::now()))
     }
 }
 
 impl WirePort for Wire {
-    fn send(&self, frame: &[u8], csum_valid: bool) -> io::Result<()> {
+    fn queues(&self) -> usize {
+        self.incoming.len()
+    }
+
+    fn send(&self, queue: usize, frame: &[u8], csum_valid: bool) -> io::Result<()> {
+        let mark = Mark { csum_valid, queue };
         if self.outgoing.active.load(Ordering::Acquire) {
-            self.outgoing.push(frame, csum_valid, &self.outlet)
+            self.outgoing.push(frame, mark, &self.outlet)
         } else {
-            self.outlet.send(frame, csum_valid)
+            self.outlet.send(frame, mark)
         }
     }
 
-    fn recv(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+    fn wait(&self, queue: usize) -> io::Result<bool> {
+        let patience = self.incoming(queue)?.patience();
+        self.outlet.port.wait(queue, patience)
+    }
+
+    fn take(&self, queue: usize, buffer: &mut FrameBuf) -> io::Result<bool> {
+        let incoming = self.incoming(queue)?;
         loop {
-            let mut due = None;
-            if self.in_active.load(Ordering::Acquire) {
-                match self.take_ready(buf) {
-                    Ok(len) => return Ok(Some(len)),
-                    Err(next) => due = next,
-                }
+            if incoming.is_active() && incoming.take_ready(buffer, &self.outlet.counters) {
+                return Ok(true);
             }
-            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
-            match self.outlet.port.recv(buf, timeout)? {
-                Received::Frame(len) => {
-                    let frame = &buf[..len];
-                    if !self.outlet.note_received(frame) {
+            match self.outlet.port.take(queue, buffer)? {
+                Taken::Frame => {
+                    if !self.outlet.note_received(buffer.frame()) {
                         continue;
                     }
-                    if !self.in_active.load(Ordering::Acquire) {
-                        return Ok(Some(len));
+                    if !incoming.is_active() {
+                        return Ok(true);
                     }
-                    self.push_incoming(frame);
+                    incoming.push(buffer.frame());
                 }
-                Received::Dropped(reason) => self.outlet.counters.drop_frame(reason),
-                Received::Timeout => {}
-                Received::Stopped => return Ok(None),
+                Taken::Dropped(reason) => self.outlet.counters.drop_frame(reason),
+                Taken::Nothing => return Ok(false),
             }
         }
     }
@@ -216,7 +256,7 @@ impl Drop for Wire {
 
 impl Outlet {
     /// Sends a frame and counts what became of it. The capture has it before the other end can answer.
-    fn send(&self, frame: &[u8], csum_valid: bool) -> io::Result<()> {
+    fn send(&self, frame: &[u8], mark: Mark) -> io::Result<()> {
         if frame.len() < MIN_FRAME {
             self.counters.drop_frame(DropReason::TooShort);
             return Ok(());
@@ -226,7 +266,7 @@ impl Outlet {
                 capture.record(FrameDirection::Out, frame);
             }
         }
-        match self.port.send(frame, csum_valid) {
+        match self.port.send(mark.queue, frame, mark.csum_valid) {
             Ok(Sent::Done) => {
                 let bytes = frame.len();
                 self.counters
@@ -266,20 +306,16 @@ impl Outgoing {
         self.active.store(out.lane.is_active(), Ordering::Release);
     }
 
-    fn push(&self, frame: &[u8], csum_valid: bool, outlet: &Outlet) -> io::Result<()> {
+    fn push(&self, frame: &[u8], mark: Mark, outlet: &Outlet) -> io::Result<()> {
         let mut out = self.lock();
         let due = out.lane.next_due();
         let mut result = Ok(());
-        out.lane.push(
-            Instant::now(),
-            frame,
-            csum_valid,
-            &mut |frame, csum_valid| {
-                if let Err(err) = outlet.send(frame, csum_valid) {
+        out.lane
+            .push(Instant::now(), frame, mark, &mut |frame, mark| {
+                if let Err(err) = outlet.send(frame, mark) {
                     result = Err(err);
                 }
-            },
-        );
+            });
         self.note_active(&out);
         if out.lane.next_due() != due {
             self.changed.notify_one();
@@ -290,9 +326,9 @@ impl Outgoing {
     fn run_timer(&self, outlet: &Outlet) {
         let mut out = self.lock();
         while !out.stopped {
-            out.lane.poll(Instant::now(), &mut |frame, csum_valid| {
+            out.lane.poll(Instant::now(), &mut |frame, mark| {
                 // Counted there; nobody is here to be told.
-                let _ = outlet.send(frame, csum_valid);
+                let _ = outlet.send(frame, mark);
             });
             self.note_active(&out);
             out = match out.lane.next_due() {
@@ -342,20 +378,23 @@ mod tests {
     impl Bench {
         /// First bytes of the next `count` frames that come out of the wire's far end.
         fn far_gets(&self, count: usize) -> Vec<u8> {
-            let mut buf = [0; 2048];
-            let mut next = || match self.far.recv(&mut buf, None).unwrap() {
-                Received::Frame(_) => buf[0],
-                other => panic!("{other:?}"),
+            let mut buffer = FrameBuf::new(2048);
+            let mut next = || loop {
+                match self.far.take(0, &mut buffer).unwrap() {
+                    Taken::Frame => break buffer.frame()[0],
+                    Taken::Nothing => assert!(self.far.wait(0, None).unwrap()),
+                    other => panic!("{other:?}"),
+                }
             };
             (0..count).map(|_| next()).collect()
         }
 
         /// First bytes of the next `count` frames that the card gets.
         fn card_gets(&self, count: usize) -> Vec<u8> {
-            let mut buf = [0; 2048];
+            let mut buffer = FrameBuf::new(2048);
             let mut next = || {
-                assert!(self.wire.recv(&mut buf).unwrap().is_some());
-                buf[0]
+                assert!(self.wire.recv(0, &mut buffer).unwrap());
+                buffer.frame()[0]
             };
             (0..count).map(|_| next()).collect()
         }
@@ -364,8 +403,8 @@ mod tests {
     #[test]
     fn frames_pass_and_are_counted() {
         let bench = bench("");
-        bench.wire.send(&[1; 60], true).unwrap();
-        bench.far.send(&[2; 100], true).unwrap();
+        bench.wire.send(0, &[1; 60], true).unwrap();
+        bench.far.send(0, &[2; 100], true).unwrap();
         assert_eq!(bench.far_gets(1), [1]);
         assert_eq!(bench.card_gets(1), [2]);
         let counts = bench.counters.snapshot();
@@ -379,24 +418,24 @@ mod tests {
     #[test]
     fn every_drop_has_its_reason() {
         let bench = bench("");
-        bench.wire.send(&[1; 13], true).unwrap();
+        bench.wire.send(0, &[1; 13], true).unwrap();
         assert_eq!(bench.counters.drops(DropReason::TooShort), 1);
-        bench.far.send(&[2; 4000], true).unwrap();
-        bench.far.send(&[2; 13], true).unwrap();
-        bench.far.send(&[3; 60], true).unwrap();
+        bench.far.send(0, &[2; 4000], true).unwrap();
+        bench.far.send(0, &[2; 13], true).unwrap();
+        bench.far.send(0, &[3; 60], true).unwrap();
         assert_eq!(bench.card_gets(1), [3]);
         assert_eq!(bench.counters.drops(DropReason::TooLong), 1);
         assert_eq!(bench.counters.drops(DropReason::TooShort), 2);
         drop(bench.far);
-        bench.wire.send(&[1; 60], true).unwrap();
+        bench.wire.send(0, &[1; 60], true).unwrap();
         assert_eq!(bench.counters.drops(DropReason::LinkDown), 1);
     }
 
     #[test]
     fn held_and_delayed_frames_leave_without_traffic() {
         let bench = bench("reorder=1,delay=1");
-        bench.wire.send(&[1; 60], true).unwrap();
-        bench.far.send(&[2; 60], true).unwrap();
+        bench.wire.send(0, &[1; 60], true).unwrap();
+        bench.far.send(0, &[2; 60], true).unwrap();
         assert_eq!(bench.far_gets(1), [1]);
         assert_eq!(bench.card_gets(1), [2]);
         assert_eq!(bench.counters.faults(FaultKind::Reorder), 2);
@@ -408,8 +447,8 @@ mod tests {
         let bench = bench("dup=1,dir=in");
         let both_ways = |first: u8| {
             for id in [first, first + 1] {
-                bench.far.send(&[id; 60], true).unwrap();
-                bench.wire.send(&[id; 60], true).unwrap();
+                bench.far.send(0, &[id; 60], true).unwrap();
+                bench.wire.send(0, &[id; 60], true).unwrap();
             }
         };
         both_ways(1);
@@ -428,12 +467,12 @@ mod tests {
         thread::scope(|scope| {
             let card = scope.spawn(|| bench.card_gets(3));
             bench.wire.set_faults("dup=1".parse().unwrap()).unwrap();
-            bench.far.send(&[5; 60], true).unwrap();
+            bench.far.send(0, &[5; 60], true).unwrap();
             while bench.counters.faults(FaultKind::Dup) == 0 {
                 thread::yield_now();
             }
             bench.wire.set_faults(FaultSpec::default()).unwrap();
-            bench.far.send(&[6; 60], true).unwrap();
+            bench.far.send(0, &[6; 60], true).unwrap();
             assert_eq!(card.join().unwrap(), [5, 5, 6]);
         });
     }
@@ -441,12 +480,12 @@ mod tests {
     #[test]
     fn stop_ends_recv_and_the_timer() {
         let bench = bench("delay=60000");
-        bench.wire.send(&[1; 60], true).unwrap();
+        bench.wire.send(0, &[1; 60], true).unwrap();
         thread::scope(|scope| {
-            let card = scope.spawn(|| bench.wire.recv(&mut [0; 64]).unwrap());
+            let card = scope.spawn(|| bench.wire.recv(0, &mut FrameBuf::new(64)).unwrap());
             bench.wire.stop();
-            assert_eq!(card.join().unwrap(), None);
+            assert!(!card.join().unwrap());
         });
-        assert_eq!(bench.wire.recv(&mut [0; 64]).unwrap(), None);
+        assert!(!bench.wire.recv(0, &mut FrameBuf::new(64)).unwrap());
     }
 }

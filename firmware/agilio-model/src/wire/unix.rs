@@ -5,7 +5,8 @@
 //! Whoever holds the lock file next to the socket listens; the other one connects. The lock goes with
 //! its process, thus either card may come first, and either may die and come back.
 
-use super::port::{poll_for, readable, LinkListener, Port, Received, Sent, StopFlag};
+use super::buffer::{Filled, FrameBuf};
+use super::port::{poll_for, readable, LinkListener, Port, Sent, StopFlag, Taken};
 use crate::counters::DropReason;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{flock, FlockOperation, Mode, OFlags};
@@ -35,6 +36,8 @@ pub struct UnixPort {
 #[derive(Default)]
 struct Link {
     peer: Option<Arc<OwnedFd>>,
+    /// The peer has gone, which nobody was told yet.
+    ended: bool,
     listener: Option<Listener>,
 }
 
@@ -66,6 +69,7 @@ impl UnixPort {
                 path: None,
                 link: Mutex::new(Link {
                     peer: Some(Arc::new(socket)),
+                    ended: false,
                     listener: None,
                 }),
                 on_link: Box::new(|_| {}),
@@ -90,7 +94,10 @@ impl UnixPort {
     fn set_peer(&self, peer: OwnedFd) {
         // More room only helps; the kernel's default does too.
         let _ = sockopt::set_socket_send_buffer_size(&peer, QUEUE_BYTES);
-        self.link().peer = Some(Arc::new(peer));
+        let mut link = self.link();
+        link.peer = Some(Arc::new(peer));
+        link.ended = false;
+        drop(link);
         (self.on_link)(true);
     }
 
@@ -151,33 +158,35 @@ impl UnixPort {
         Ok(())
     }
 
-    /// Waits until there is something to do: a frame, a card that connects, the stop. `false` when there
-    /// was nothing in time.
-    fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        let (peer, listener) = (self.peer(), self.listener());
-        let mut fds = vec![readable(&self.stop)];
-        fds.extend(peer.iter().map(|p| readable(p)));
-        fds.extend(listener.iter().map(|l| readable(l)));
-        let seeking = peer.is_none() && listener.is_none() && self.path.is_some();
-        let limit = if seeking {
-            Some(timeout.map_or(SEEK_WAIT, |t| t.min(SEEK_WAIT)))
-        } else {
-            timeout
+    /// Tells that the peer has gone, if it has, and looks for another one. False when it has not.
+    fn see_end(&self) -> io::Result<bool> {
+        let ended = {
+            let mut link = self.link();
+            std::mem::take(&mut link.ended).then(|| link.peer.clone())
         };
-        let ready = poll_for(&mut fds, limit)?;
-        let knock = listener.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
-        if let (true, Some(listener)) = (knock, &listener) {
-            self.accept(listener)?;
+        let Some(peer) = ended else {
+            return Ok(false);
+        };
+        if let Some(peer) = peer {
+            self.lose_peer(&peer);
         }
-        if seeking {
+        if self.listener().is_none() {
             self.seek()?;
         }
-        Ok(ready != 0 || limit != timeout)
+        Ok(true)
+    }
+
+    /// Notes that `peer` has gone, unless another one took its place.
+    fn note_end(&self, peer: &Arc<OwnedFd>) {
+        let mut link = self.link();
+        if link.peer.as_ref().is_some_and(|p| Arc::ptr_eq(p, peer)) {
+            link.ended = true;
+        }
     }
 }
 
 impl Port for UnixPort {
-    fn send(&self, frame: &[u8], _csum_valid: bool) -> io::Result<Sent> {
+    fn send(&self, _queue: usize, frame: &[u8], _csum_valid: bool) -> io::Result<Sent> {
         let Some(peer) = self.peer() else {
             return Ok(Sent::NoLink);
         };
@@ -192,42 +201,63 @@ impl Port for UnixPort {
                     poll_for(&mut fds, Some(FULL_WAIT))?;
                     waited = true;
                 }
-                // `recv` sees the same and tells of it.
+                // `take` sees the same, and `wait` tells of it.
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Ok(Sent::NoLink),
                 Err(err) => return Err(err.into()),
             }
         }
     }
 
-    fn recv(&self, buf: &mut [u8], timeout: Option<Duration>) -> io::Result<Received> {
-        let room = buf.len();
+    fn wait(&self, _queue: usize, timeout: Option<Duration>) -> io::Result<bool> {
+        if self.see_end()? {
+            return Ok(!self.stop.is_raised());
+        }
+        let (peer, listener) = (self.peer(), self.listener());
+        let mut fds = vec![readable(&self.stop)];
+        fds.extend(peer.iter().map(|p| readable(p)));
+        fds.extend(listener.iter().map(|l| readable(l)));
+        let seeking = peer.is_none() && listener.is_none() && self.path.is_some();
+        let limit = if seeking {
+            Some(timeout.map_or(SEEK_WAIT, |t| t.min(SEEK_WAIT)))
+        } else {
+            timeout
+        };
+        poll_for(&mut fds, limit)?;
+        let knock = listener.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
+        if let (true, Some(listener)) = (knock, &listener) {
+            self.accept(listener)?;
+        }
+        if seeking {
+            self.seek()?;
+        }
+        Ok(!self.stop.is_raised())
+    }
+
+    fn take(&self, _queue: usize, buffer: &mut FrameBuf) -> io::Result<Taken> {
+        let Some(peer) = self.peer() else {
+            return Ok(Taken::Nothing);
+        };
+        let read = |bytes: &mut [u8]| {
+            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+            net::recv(&peer, bytes, flags).map(|(_, len)| len)
+        };
         loop {
-            if self.stop.is_raised() {
-                return Ok(Received::Stopped);
-            }
-            if let Some(peer) = self.peer() {
-                let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-                match net::recv(&peer, &mut *buf, flags) {
-                    // An empty frame is not one; this is the end.
-                    Ok((_, 0)) | Err(Errno::CONNRESET | Errno::PIPE | Errno::NOTCONN) => {
-                        self.lose_peer(&peer);
-                        if self.listener().is_none() {
-                            self.seek()?;
-                        }
-                        continue;
-                    }
-                    Ok((_, len)) if len > room => {
-                        return Ok(Received::Dropped(DropReason::TooLong));
-                    }
-                    Ok((_, len)) => return Ok(Received::Frame(len)),
-                    Err(Errno::INTR) => continue,
-                    Err(Errno::AGAIN) => {}
-                    Err(err) => return Err(err.into()),
+            return match buffer.fill(0, read) {
+                // An empty frame is not one; this is the end.
+                Ok(Filled::Frame) if buffer.frame().is_empty() => {
+                    self.note_end(&peer);
+                    Ok(Taken::Nothing)
                 }
-            }
-            if !self.wait(timeout)? {
-                return Ok(Received::Timeout);
-            }
+                Err(Errno::CONNRESET | Errno::PIPE | Errno::NOTCONN) => {
+                    self.note_end(&peer);
+                    Ok(Taken::Nothing)
+                }
+                Ok(Filled::Frame) => Ok(Taken::Frame),
+                Ok(Filled::TooLong | Filled::NoHeader) => Ok(Taken::Dropped(DropReason::TooLong)),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Ok(Taken::Nothing),
+                Err(err) => Err(err.into()),
+            };
         }
     }
 
@@ -297,48 +327,61 @@ mod tests {
         Box::new(|_| {})
     }
 
+    fn send(port: &UnixPort, frame: &[u8]) -> Sent {
+        port.send(0, frame, false).unwrap()
+    }
+
+    /// Waits for a frame, for one that is dropped (`Err`), or for the stop (`None`).
+    fn recv(port: &UnixPort) -> Option<Result<Vec<u8>, DropReason>> {
+        let mut buffer = FrameBuf::new(64);
+        loop {
+            match port.take(0, &mut buffer).unwrap() {
+                Taken::Frame => return Some(Ok(buffer.frame().to_vec())),
+                Taken::Dropped(reason) => return Some(Err(reason)),
+                Taken::Nothing if !port.wait(0, None).unwrap() => return None,
+                Taken::Nothing => {}
+            }
+        }
+    }
+
     #[test]
     fn a_pair_passes_frames_whole() {
         let (a, b) = UnixPort::pair().unwrap();
-        let mut buf = [0; 64];
-        assert_eq!(a.send(&[7; 60], true).unwrap(), Sent::Done);
-        assert_eq!(a.send(&[8; 20], false).unwrap(), Sent::Done);
-        assert_eq!(b.recv(&mut buf, None).unwrap(), Received::Frame(60));
-        assert_eq!(buf[..60], [7; 60]);
-        assert_eq!(b.recv(&mut buf, None).unwrap(), Received::Frame(20));
-        let timeout = Some(Duration::ZERO);
-        assert_eq!(b.recv(&mut buf, timeout).unwrap(), Received::Timeout);
+        assert_eq!(send(&a, &[7; 60]), Sent::Done);
+        assert_eq!(send(&a, &[8; 20]), Sent::Done);
+        assert_eq!(recv(&b), Some(Ok(vec![7; 60])));
+        assert_eq!(recv(&b), Some(Ok(vec![8; 20])));
+        let nothing = b.take(0, &mut FrameBuf::new(64)).unwrap();
+        assert_eq!(nothing, Taken::Nothing);
+        assert!(b.wait(0, Some(Duration::ZERO)).unwrap());
     }
 
     #[test]
     fn a_frame_longer_than_the_buffer_is_dropped_alone() {
         let (a, b) = UnixPort::pair().unwrap();
-        a.send(&[1; 65], false).unwrap();
-        a.send(&[2; 64], false).unwrap();
-        let mut buf = [0; 64];
-        let too_long = Received::Dropped(DropReason::TooLong);
-        assert_eq!(b.recv(&mut buf, None).unwrap(), too_long);
-        assert_eq!(b.recv(&mut buf, None).unwrap(), Received::Frame(64));
-        assert_eq!(buf, [2; 64]);
+        send(&a, &[1; 65]);
+        send(&a, &[2; 64]);
+        assert_eq!(recv(&b), Some(Err(DropReason::TooLong)));
+        assert_eq!(recv(&b), Some(Ok(vec![2; 64])));
     }
 
     #[test]
     fn stop_wakes_a_blocked_recv() {
         let (a, _b) = UnixPort::pair().unwrap();
         thread::scope(|scope| {
-            let waiter = scope.spawn(|| a.recv(&mut [0; 64], None).unwrap());
+            let waiter = scope.spawn(|| recv(&a));
             a.stop();
-            assert_eq!(waiter.join().unwrap(), Received::Stopped);
+            assert_eq!(waiter.join().unwrap(), None);
         });
     }
 
     #[test]
     fn a_full_queue_is_told_and_not_waited_for() {
         let (a, b) = UnixPort::pair().unwrap();
-        let full = (0..100_000).any(|_| a.send(&[0; 1500], false).unwrap() == Sent::Full);
+        let full = (0..100_000).any(|_| send(&a, &[0; 1500]) == Sent::Full);
         assert!(full);
         drop(b);
-        assert_eq!(a.send(&[0; 1500], false).unwrap(), Sent::NoLink);
+        assert_eq!(send(&a, &[0; 1500]), Sent::NoLink);
     }
 
     #[test]
@@ -348,20 +391,19 @@ mod tests {
         let (events, seen) = mpsc::channel();
         let first = UnixPort::open(&path, Box::new(move |up| events.send(up).unwrap())).unwrap();
         assert!(!first.link_up());
-        assert_eq!(first.send(&[0; 60], false).unwrap(), Sent::NoLink);
+        assert_eq!(send(&first, &[0; 60]), Sent::NoLink);
         thread::scope(|scope| {
             let reader = scope.spawn(|| {
-                let mut buf = [0; 64];
                 let mut frames = Vec::new();
-                while let Received::Frame(len) = first.recv(&mut buf, None).unwrap() {
-                    frames.push(buf[..len].to_vec());
+                while let Some(frame) = recv(&first) {
+                    frames.push(frame.unwrap());
                 }
                 frames
             });
             for round in 0..3 {
                 let second = UnixPort::open(&path, silent()).unwrap();
                 assert!(second.link_up());
-                assert_eq!(second.send(&[round; 60], false).unwrap(), Sent::Done);
+                assert_eq!(send(&second, &[round; 60]), Sent::Done);
                 assert!(seen.recv().unwrap());
                 drop(second);
                 assert!(!seen.recv().unwrap());
@@ -381,7 +423,7 @@ mod tests {
         let second = UnixPort::open(&path, Box::new(move |up| events.send(up).unwrap())).unwrap();
         assert!(seen.recv().unwrap());
         thread::scope(|scope| {
-            let reader = scope.spawn(|| second.recv(&mut [0; 64], None).unwrap());
+            let reader = scope.spawn(|| recv(&second));
             drop(first);
             assert!(!seen.recv().unwrap());
             let third = loop {
@@ -394,8 +436,8 @@ mod tests {
                 thread::sleep(Duration::from_millis(1));
             };
             assert!(seen.recv().unwrap());
-            third.send(&[5; 60], false).unwrap();
-            assert_eq!(reader.join().unwrap(), Received::Frame(60));
+            send(&third, &[5; 60]);
+            assert_eq!(reader.join().unwrap().unwrap().unwrap().len(), 60);
         });
     }
 
@@ -405,15 +447,15 @@ mod tests {
         let path = dir.path().join("wire");
         let first = UnixPort::open(&path, silent()).unwrap();
         thread::scope(|scope| {
-            let reader = scope.spawn(|| first.recv(&mut [0; 64], None).unwrap());
+            let reader = scope.spawn(|| recv(&first));
             let second = UnixPort::open(&path, silent()).unwrap();
             let third = UnixPort::open(&path, silent()).unwrap();
             // The end of the third one's connection is the refusal.
             let refused = third.peer().unwrap();
             let mut fds = [readable(&refused)];
             poll_for(&mut fds, None).unwrap();
-            assert_eq!(second.send(&[9; 60], false).unwrap(), Sent::Done);
-            assert_eq!(reader.join().unwrap(), Received::Frame(60));
+            assert_eq!(send(&second, &[9; 60]), Sent::Done);
+            assert_eq!(reader.join().unwrap().unwrap().unwrap().len(), 60);
         });
     }
 }

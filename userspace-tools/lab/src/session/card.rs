@@ -23,6 +23,9 @@ use super::{console::tail_of, tools::Tools};
 /// How long the model may take until it is ready, and until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Frames that a queue of the wire holds while the model's thread waits for a core of this machine.
+const TAP_QUEUE: &str = "10000";
+
 /// Counters of a card by their dotted names.
 pub type Counters = BTreeMap<String, u64>;
 
@@ -324,7 +327,7 @@ fn address(tools: &Tools, number: usize, tap: &str) -> Result<()> {
     ])?;
     let address = format!("fd99:{number}::1/64");
     tools.ip(&["address", "add", &address, "dev", tap, "nodad"])?;
-    tools.ip(&["link", "set", "dev", tap, "up"])
+    tools.ip(&["link", "set", "dev", tap, "txqueuelen", TAP_QUEUE, "up"])
 }
 
 #[cfg(test)]

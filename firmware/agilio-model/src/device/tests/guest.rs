@@ -9,7 +9,7 @@ use crate::device::imem::{self, Stack};
 use crate::device::registers::{Identity, START_RXQ, START_TXQ};
 use crate::device::server::Backend;
 use crate::device::tx::Progress;
-use crate::wire::WirePort;
+use crate::wire::{FrameBuf, WirePort};
 use acceltcp_abi::nfd3::{FreelistDesc, RxDesc, TxDesc, TX_EOP};
 use acceltcp_abi::pci::{CTRL_BAR, QC_BAR, VECTOR_LSC, VECTOR_RING0};
 use acceltcp_abi::regs::{self, ctrl, rss, update};
@@ -59,22 +59,31 @@ pub(super) const OPEN: u32 = update::GEN | update::RING | update::MSIX | update:
 /// A wire whose frames the test sees and makes.
 pub(super) struct TestWire {
     sent: Sender<Vec<u8>>,
-    incoming: Mutex<Receiver<Option<Vec<u8>>>>,
+    incoming: Mutex<Incoming>,
     pub(super) feed: Sender<Option<Vec<u8>>>,
 }
 
+struct Incoming {
+    frames: Receiver<Option<Vec<u8>>>,
+    /// What [`WirePort::wait`] has seen.
+    next: Option<Vec<u8>>,
+}
+
 impl WirePort for TestWire {
-    fn send(&self, frame: &[u8], _csum_valid: bool) -> io::Result<()> {
+    fn send(&self, _queue: usize, frame: &[u8], _csum_valid: bool) -> io::Result<()> {
         let _ = self.sent.send(frame.to_vec());
         Ok(())
     }
 
-    fn recv(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        let Ok(Some(frame)) = self.incoming.lock().recv() else {
-            return Ok(None);
-        };
-        buf[..frame.len()].copy_from_slice(&frame);
-        Ok(Some(frame.len()))
+    fn wait(&self, _queue: usize) -> io::Result<bool> {
+        let mut incoming = self.incoming.lock();
+        incoming.next = incoming.frames.recv().ok().flatten();
+        Ok(incoming.next.is_some())
+    }
+
+    fn take(&self, _queue: usize, buffer: &mut FrameBuf) -> io::Result<bool> {
+        let next = self.incoming.lock().next.take();
+        Ok(next.is_some_and(|frame| buffer.copy(&frame)))
     }
 
     fn stop(&self) {
@@ -113,7 +122,10 @@ impl Guest {
         let (feed, incoming) = channel();
         let wire = Arc::new(TestWire {
             sent,
-            incoming: Mutex::new(incoming),
+            incoming: Mutex::new(Incoming {
+                frames: incoming,
+                next: None,
+            }),
             feed,
         });
         let counters = Arc::new(Counters::new());
