@@ -65,7 +65,8 @@ check: fmt clippy doc
 fmt:
 	@$(BOOTSTRAP) --for-check
 	$(CARGO) fmt --all --check
-	rustfmt --check --edition 2021 rust/acceltcp.rs rust/agilio/*.rs rust/net/*.rs rust/offload/*.rs
+	rustfmt --check --edition 2021 rust/acceltcp.rs rust/agilio/*.rs rust/control/*.rs rust/net/*.rs \
+		rust/offload/*.rs
 
 clippy:
 	@$(BOOTSTRAP) --for-check

@@ -4,6 +4,7 @@
 
 mod agilio;
 mod bindings;
+mod control;
 mod net;
 mod offload;
 
@@ -19,6 +20,7 @@ struct AccelTcp {
     // Cards go before what they are used for.
     #[pin]
     driver: driver::Registration<pci::Adapter<agilio::AgilioDriver>>,
+    _control: control::Control,
     _offload: offload::Offload,
 }
 
@@ -26,6 +28,7 @@ impl InPlaceModule for AccelTcp {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _offload: offload::Offload::new(module)?,
+            _control: control::Control::new()?,
             driver <- driver::Registration::new(c"acceltcp", module),
         })
     }

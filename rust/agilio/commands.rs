@@ -3,24 +3,26 @@
 //! Commands of the offloads, which ride the mailbox (`acceltcp_abi::cmd`).
 
 use super::{
+    datapath::Control,
     reconfig::Session,
     vnic::Vnic, //
 };
 use crate::{
     net::{
-        device::{
-            Handle,
-            NewDevice, //
+        device::NewDevice,
+        sock,
+        weak::{
+            Port,
+            WeakDevice, //
         },
-        sock::{
-            self,
-            NetId, //
-        },
-        work::DelayedWork, //
     },
-    offload::device::{
-        Commands,
-        OffloadDevice, //
+    offload::{
+        device::{
+            Commands,
+            OffloadDevice, //
+        },
+        keys::Rotation,
+        rules::Published, //
     },
 };
 use acceltcp_abi::{
@@ -31,6 +33,7 @@ use acceltcp_abi::{
         Header,
         Key,
         ListenRemove,
+        ListenReplace,
         ListenReply,
         ReplyError,
         Request, //
@@ -48,80 +51,58 @@ use kernel::{
     },
 };
 
-/// Bytes of the IPv4 and IPv6 headers with that of TCP.
-const HEADERS_V4: u32 = 40;
-/// See [`HEADERS_V4`].
-const HEADERS_V6: u32 = 60;
-/// A key makes cookies for so long, and is good for as long again: longer than any cookie lives.
-const KEY_PERIOD: Delta = Delta::from_secs(300);
 /// The card's clock may drift from the host's for so long.
 const CLOCK_PERIOD: Delta = Delta::from_secs(60);
 /// Most bytes of a reply that this driver reads.
 const REPLY_MAX: usize = 64;
 
 /// The card as the offloads see it.
-pub(crate) struct Card<'a> {
-    dev: Handle,
-    service: Arc<DelayedWork<Vnic<'a>>>,
+#[pin_data]
+pub(crate) struct Card {
+    dev: Arc<WeakDevice>,
+    #[pin]
+    published: Published,
 }
 
-impl<'a> Card<'a> {
+impl Card {
     /// The card behind `dev`.
-    pub(super) fn new(dev: &NewDevice<'_>, service: Arc<DelayedWork<Vnic<'a>>>) -> Self {
-        Self {
-            dev: dev.handle(),
-            service,
-        }
+    pub(super) fn new(dev: &NewDevice<'_>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                dev: dev.weak().clone(),
+                published <- Published::new(),
+            }),
+            GFP_KERNEL,
+        )
     }
 }
 
-impl OffloadDevice for Card<'_> {
-    fn net(&self) -> NetId {
-        self.dev.net()
-    }
-
-    fn ifindex(&self) -> i32 {
-        self.dev.ifindex()
-    }
-
-    fn mss(&self) -> (u16, u16) {
-        let mtu = self.dev.mtu();
-        let mss = |headers| mtu.saturating_sub(headers).min(u16::MAX.into()) as u16;
-        (mss(HEADERS_V4), mss(HEADERS_V6))
+impl OffloadDevice for Card {
+    fn ports(&self) -> Result<KVec<Port>> {
+        self.dev.ports()
     }
 
     fn wake(&self) {
-        self.service.run_in(0);
+        self.dev.run_service_in(0);
+    }
+
+    fn published(&self) -> &Published {
+        &self.published
     }
 }
 
 /// A card that takes commands, and when it was last given what it needs again and again.
 pub(super) struct Attached {
-    key: Instant<Monotonic>,
+    keys: Rotation,
     clock: Instant<Monotonic>,
 }
 
 impl Attached {
     fn new() -> Self {
         Self {
-            key: Instant::now(),
+            keys: Rotation::new(),
             clock: Instant::now(),
         }
-    }
-
-    /// Whether a new key and the time are due; they count as given then.
-    fn due(&mut self) -> (bool, bool) {
-        let elapsed = |last: &mut Instant<Monotonic>, period| {
-            let due = last.elapsed() >= period;
-            if due {
-                *last = Instant::now();
-            }
-            due
-        };
-        (
-            elapsed(&mut self.key, KEY_PERIOD),
-            elapsed(&mut self.clock, CLOCK_PERIOD),
-        )
     }
 }
 
@@ -172,6 +153,14 @@ impl Commands for Sender<'_, '_, '_> {
         Ok(reply.handle.get())
     }
 
+    fn replace(&mut self, handle: u32, rule: &ListenRule) -> Result {
+        let request = Request::ListenReplace(ListenReplace {
+            handle: handle.into(),
+            rule: *rule,
+        });
+        self.send::<ListenReply>(&request).map(|_| ())
+    }
+
     fn remove(&mut self, handle: u32) -> Result {
         let request = Request::ListenRemove(ListenRemove {
             handle: handle.into(),
@@ -190,7 +179,7 @@ impl<'a> Vnic<'a> {
 
     /// Tells a card that has come up what this driver understands, and gives it a key and the time. Without
     /// success it stays a plain NIC.
-    pub(super) fn attach(&self, control: &mut super::datapath::Control<'a>) {
+    pub(super) fn attach(&self, control: &mut Control<'a>) {
         if !self.caps.sets_up() {
             return;
         }
@@ -213,19 +202,22 @@ impl<'a> Vnic<'a> {
     /// Gives the card the rules that listeners want, and now and then a new key and the time.
     pub(super) fn sync_offload(&self) {
         let mut control = self.control.lock();
-        let Some(attached) = &mut control.attached else {
+        let Control {
+            attached, rules, ..
+        } = &mut *control;
+        let Some(attached) = attached else {
             return;
         };
-        let (rotate, set) = attached.due();
         let synced = self.with_commands(|sender| {
-            control.rules.sync(&self.card, sender)?;
-            if rotate {
+            rules.sync(&*self.card, sender)?;
+            attached.keys.run(|| {
                 sender.send::<()>(&Request::KeyRotate(Key {
                     key: sock::random(),
-                }))?;
-            }
-            if set {
+                }))
+            })?;
+            if attached.clock.elapsed() >= CLOCK_PERIOD {
                 set_clock(sender)?;
+                attached.clock = Instant::now();
             }
             Ok(())
         });
@@ -236,6 +228,11 @@ impl<'a> Vnic<'a> {
                 err
             );
         }
+    }
+
+    /// It is not known any more what the card has.
+    pub(super) fn withdraw_offload(&self) {
+        self.control.lock().rules.withdraw(&*self.card);
     }
 }
 

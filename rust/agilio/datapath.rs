@@ -21,7 +21,7 @@ use crate::net::{
     ethtool::Coalesce,
     irq, //
 };
-use crate::offload::listen::Installed;
+use crate::offload::rules::Installed;
 use acceltcp_abi::{
     mbox,
     pci as ids,
@@ -79,7 +79,7 @@ pub(crate) struct Control<'a> {
     /// The card takes commands of the offloads.
     pub(super) attached: Option<Attached>,
     irqs: KVec<irq::Registration<Vector<'a>>>,
-    link_irq: Option<irq::Registration<LinkInterrupt<'a>>>,
+    link_irq: Option<irq::Registration<LinkInterrupt>>,
 }
 
 impl Control<'_> {
@@ -200,7 +200,7 @@ impl<'a> Vnic<'a> {
         control.irqs.clear();
         control.link_irq = None;
         control.installed.clear();
-        control.rules.forget();
+        control.rules.forget(&*self.card);
         control.attached = None;
         for vector in &self.vectors {
             vector.drop_rings();
@@ -225,7 +225,7 @@ impl<'a> Vnic<'a> {
         change(control);
         if was_up {
             self.up(dev, control)?;
-            self.service.run_in(0);
+            self.service.run_service_in(0);
         }
         Ok(())
     }

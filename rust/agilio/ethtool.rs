@@ -190,7 +190,7 @@ impl Operations for Vnic<'_> {
             // Most likely memory: what was there before has a better chance.
             (control.rx_size, control.tx_size) = before;
             vnic.up(dev, &mut control)?;
-            vnic.service.run_in(0);
+            vnic.service.run_service_in(0);
         }
         result
     }

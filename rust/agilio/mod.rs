@@ -53,7 +53,7 @@ pub(crate) struct AgilioDriver;
 /// What a bound function owns.
 pub(crate) struct Bound<'a> {
     // The offloads forget the card before it goes.
-    _offload: Option<device::Registration<'a>>,
+    _offload: Option<device::Registration>,
     _netdev: Registration<Vnic<'a>>,
 }
 
@@ -99,14 +99,9 @@ fn bind<'a>(pdev: &'a pci::Device<Core<'_>>) -> Result<Bound<'a>> {
             Vnic::new(&dev, pdev, regs, caps, irqs, rings)
         })
     }?;
-    // SAFETY: The device is part of the network device's private data, which is where it is until `_netdev`
-    // is dropped, after `_offload`.
-    let offload = unsafe {
-        let vnic: &'a Vnic<'a> = &*core::ptr::from_ref(netdev.device().private());
-        match vnic.offload() {
-            Some(card) => Some(device::Registration::new(card)?),
-            None => None,
-        }
+    let offload = match netdev.device().private().offload() {
+        Some(card) => Some(device::Registration::new(card.clone())?),
+        None => None,
     };
     Ok(Bound {
         _offload: offload,

@@ -10,7 +10,7 @@ use super::vnic::Vnic;
 use crate::net::{
     device::Device,
     irq,
-    work::DelayedWork, //
+    weak::WeakDevice, //
 };
 use acceltcp_abi::{
     pci as ids,
@@ -79,19 +79,19 @@ impl Health {
 }
 
 /// Handler of the link state interrupt.
-pub(crate) struct LinkInterrupt<'a> {
-    service: Arc<DelayedWork<Vnic<'a>>>,
+pub(crate) struct LinkInterrupt {
+    service: Arc<WeakDevice>,
 }
 
-impl<'a> LinkInterrupt<'a> {
-    pub(super) fn new(service: Arc<DelayedWork<Vnic<'a>>>) -> Self {
+impl LinkInterrupt {
+    pub(super) fn new(service: Arc<WeakDevice>) -> Self {
         Self { service }
     }
 }
 
-impl irq::Handler for LinkInterrupt<'_> {
+impl irq::Handler for LinkInterrupt {
     fn handle(&self) {
-        self.service.run_in(0);
+        self.service.run_service_in(0);
     }
 }
 
@@ -102,7 +102,7 @@ pub(super) fn run(dev: &Device<Vnic<'_>>) {
         return;
     }
     let delay = if check(dev) { restart(dev) } else { PERIOD_MS };
-    vnic.service.run_in(delay);
+    vnic.service.run_service_in(delay);
 }
 
 /// Restarts the datapath, and returns after how many milliseconds to look after it again.
@@ -142,6 +142,7 @@ fn check(dev: &Device<Vnic<'_>>) -> bool {
                 "card does not answer, waiting for it to come back\n"
             );
             dev.set_carrier(false);
+            vnic.withdraw_offload();
         }
         return false;
     }

@@ -33,7 +33,7 @@ use crate::net::{
     page_pool,
     queue::TxLocked,
     skb::SkBuff,
-    work::DelayedWork, //
+    weak::WeakDevice, //
 };
 use acceltcp_abi::{
     meta::RxMeta,
@@ -74,9 +74,10 @@ pub(crate) struct Vnic<'a> {
     pub(super) vectors: KVec<Arc<Vector<'a>>>,
     /// Whether the stack wants the card's verdict on checksums.
     pub(super) checksums: Arc<Atomic<bool>>,
-    pub(super) service: Arc<DelayedWork<Vnic<'a>>>,
-    pub(super) link: Arc<LinkInterrupt<'a>>,
-    pub(super) card: Card<'a>,
+    /// The device itself, whose service looks after the card.
+    pub(super) service: Arc<WeakDevice>,
+    pub(super) link: Arc<LinkInterrupt>,
+    pub(super) card: Arc<Card>,
     pub(super) health: Health,
     #[pin]
     pub(super) control: Mutex<Control<'a>>,
@@ -98,10 +99,10 @@ impl<'a> Vnic<'a> {
         for index in 0..u16::try_from(rings)? {
             vectors.push(Vector::new(dev, &regs, &checksums, index)?, GFP_KERNEL)?;
         }
-        let service = Arc::pin_init(DelayedWork::new(dev), GFP_KERNEL)?;
+        let service = dev.weak().clone();
         let link = Arc::new(LinkInterrupt::new(service.clone()), GFP_KERNEL)?;
 
-        let card = Card::new(dev, service.clone());
+        let card = Card::new(dev)?;
         let active = rings.min(default_rings());
         let config = Config {
             features: hardware_features(&caps) | features::HIGHDMA,
@@ -132,7 +133,7 @@ impl<'a> Vnic<'a> {
     }
 
     /// The card as the offloads see it, if it can do any.
-    pub(super) fn offload(&self) -> Option<&Card<'a>> {
+    pub(super) fn offload(&self) -> Option<&Arc<Card>> {
         self.caps.sets_up().then_some(&self.card)
     }
 
@@ -181,7 +182,7 @@ impl Driver for Vnic<'_> {
         let vnic = dev.private();
         let mut control = vnic.control.lock();
         vnic.up(dev, &mut control)?;
-        vnic.service.run_in(0);
+        vnic.service.run_service_in(0);
         Ok(())
     }
 
@@ -258,7 +259,7 @@ impl Driver for Vnic<'_> {
         let vnic = dev.private();
         vnic.health.tx_timeout();
         dev_warn!(vnic.device(), "TX queue {} is stuck, restarting\n", queue);
-        vnic.service.run_in(0);
+        vnic.service.run_service_in(0);
     }
 
     fn stats(dev: &Device<Self>) -> LinkStats {

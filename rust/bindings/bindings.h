@@ -17,11 +17,13 @@
 #include <linux/pci.h>
 #include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
+#include <linux/sysctl.h>
 #include <linux/workqueue.h>
 #include <net/netdev_queues.h>
 #include <net/page_pool/helpers.h>
 #include <net/page_pool/types.h>
 
+#include "ports.h"
 #include "tcp.h"
 
 /* Values that bindgen cannot read off function-like macros. */

@@ -7,11 +7,8 @@
 
 #include "bindings.h"
 #include <linux/inetdevice.h>
-#include <linux/ipv6.h>
 #include <linux/random.h>
 #include <net/addrconf.h>
-#include <net/inet6_hashtables.h>
-#include <net/inet_timewait_sock.h>
 #include <net/mptcp.h>
 
 void acceltcp_listener_read(const struct sock *sk,
@@ -22,7 +19,6 @@ void acceltcp_listener_read(const struct sock *sk,
 	const struct net *net = sock_net(sk);
 
 	memset(to, 0, sizeof(*to));
-	to->net = net;
 	to->family = sk->sk_family;
 	to->port = inet->inet_num;
 	to->bound_dev_if = READ_ONCE(sk->sk_bound_dev_if);
@@ -62,101 +58,6 @@ void acceltcp_listener_read(const struct sock *sk,
 #endif
 	to->any_address = inet->inet_rcv_saddr == 0;
 	memcpy(to->address, &inet->inet_rcv_saddr, 4);
-}
-
-/* A connection in TIME_WAIT makes way for a newer one (RFC 6191). */
-static bool acceltcp_time_wait_yields(struct sock *sk, u32 isn, bool tstamp,
-				      u32 tsval)
-{
-	const struct tcp_timewait_sock *tw = tcp_twsk(sk);
-
-	return after(isn, READ_ONCE(tw->tw_rcv_nxt)) ||
-	       (tstamp && READ_ONCE(tw->tw_ts_recent_stamp) &&
-		(s32)(READ_ONCE(tw->tw_ts_recent) - tsval) < 0);
-}
-
-/*
- * Finds out to whom a frame belongs that ends a handshake on the card, with
- * skb->data at the network header, in an RCU read section. The listener is not
- * referenced.
- */
-enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
-				      const struct net *net, bool ipv4,
-				      bool tstamp, u32 tsval,
-				      struct sock **listener)
-{
-	const struct tcphdr *th;
-	struct tcphdr copy;
-	__be16 frag_off;
-	struct sock *sk;
-	u8 nexthdr;
-	int thoff;
-
-	/* Early demux finds connections in TIME_WAIT, too. */
-	if (skb->sk && skb->sk->sk_state != TCP_TIME_WAIT)
-		return ACCELTCP_OWNER_CONNECTION;
-	skb_orphan(skb);
-	if (ipv4) {
-		if (ip_hdr(skb)->protocol != IPPROTO_TCP ||
-		    ip_is_fragment(ip_hdr(skb)))
-			return ACCELTCP_OWNER_MALFORMED;
-		thoff = ip_hdrlen(skb);
-	} else {
-		nexthdr = ipv6_hdr(skb)->nexthdr;
-		thoff = ipv6_skip_exthdr(skb, sizeof(struct ipv6hdr), &nexthdr,
-					 &frag_off);
-		if (thoff < 0 || nexthdr != IPPROTO_TCP || frag_off)
-			return ACCELTCP_OWNER_MALFORMED;
-	}
-	th = skb_header_pointer(skb, thoff, sizeof(copy), &copy);
-	if (!th || !th->ack || th->syn || th->rst)
-		return ACCELTCP_OWNER_MALFORMED;
-	copy = *th;
-
-	if (ipv4)
-		sk = __inet_lookup_established(net, ip_hdr(skb)->saddr,
-					       copy.source, ip_hdr(skb)->daddr,
-					       ntohs(copy.dest), inet_iif(skb),
-					       inet_sdif(skb));
-	else
-		sk = __inet6_lookup_established(net, &ipv6_hdr(skb)->saddr,
-						copy.source,
-						&ipv6_hdr(skb)->daddr,
-						ntohs(copy.dest),
-						inet6_iif(skb),
-						inet6_sdif(skb));
-	if (sk) {
-		if (sk->sk_state != TCP_TIME_WAIT) {
-			sock_gen_put(sk);
-			return ACCELTCP_OWNER_CONNECTION;
-		}
-		if (!acceltcp_time_wait_yields(sk, ntohl(copy.seq) - 1, tstamp,
-					       tsval)) {
-			inet_twsk_put(inet_twsk(sk));
-			return ACCELTCP_OWNER_TIME_WAIT;
-		}
-		inet_twsk_deschedule_put(inet_twsk(sk));
-	}
-
-	/* Programs that choose among listeners expect the TCP header first. */
-	__skb_pull(skb, thoff);
-	if (ipv4)
-		sk = __inet_lookup_listener(net, skb, __tcp_hdrlen(&copy),
-					    ip_hdr(skb)->saddr, copy.source,
-					    ip_hdr(skb)->daddr,
-					    ntohs(copy.dest), inet_iif(skb),
-					    inet_sdif(skb));
-	else
-		sk = inet6_lookup_listener(net, skb, __tcp_hdrlen(&copy),
-					   &ipv6_hdr(skb)->saddr, copy.source,
-					   &ipv6_hdr(skb)->daddr,
-					   ntohs(copy.dest), inet6_iif(skb),
-					   inet6_sdif(skb));
-	__skb_push(skb, thoff);
-	if (!sk || sk->sk_state != TCP_LISTEN)
-		return ACCELTCP_OWNER_NONE;
-	*listener = sk;
-	return ACCELTCP_OWNER_LISTENER;
 }
 
 struct request_sock *acceltcp_reqsk_alloc(struct sock *listener, bool ipv4,

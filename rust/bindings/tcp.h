@@ -18,7 +18,6 @@
 
 /* What a listening socket is bound to, and what decides on its rule. */
 struct acceltcp_listener {
-	const struct net *net;
 	u8 address[16];
 	u32 full_space;
 	s32 bound_dev_if;
@@ -55,6 +54,13 @@ struct acceltcp_reqsk_opts {
 	bool ecn_ok;
 };
 
+/* What the card says of a frame that ends a handshake. */
+struct acceltcp_claim {
+	u32 skipped;	/* bytes missing between the SYN and the frame */
+	u32 tsval;
+	bool tstamp;
+};
+
 /* What is there for the addresses and ports of a frame. */
 enum acceltcp_owner {
 	ACCELTCP_OWNER_NONE,
@@ -62,14 +68,16 @@ enum acceltcp_owner {
 	ACCELTCP_OWNER_CONNECTION,
 	ACCELTCP_OWNER_TIME_WAIT,
 	ACCELTCP_OWNER_MALFORMED,
+	ACCELTCP_OWNER_BUSY,
 };
 
 void acceltcp_listener_read(const struct sock *sk,
 			    struct acceltcp_listener *to);
 enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 				      const struct net *net, bool ipv4,
-				      bool tstamp, u32 tsval,
-				      struct sock **listener);
+				      const struct acceltcp_claim *claim,
+				      struct sock **listener,
+				      bool *replaced);
 struct request_sock *acceltcp_reqsk_alloc(struct sock *listener, bool ipv4,
 					  const struct acceltcp_reqsk_opts *opts);
 void acceltcp_reqsk_attach(struct sk_buff *skb, struct request_sock *req);

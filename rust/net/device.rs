@@ -13,7 +13,7 @@ use super::{
         TxQueue, //
     },
     skb::SkBuff,
-    sock::NetId, //
+    weak::WeakDevice, //
 };
 use crate::bindings;
 use core::{
@@ -23,6 +23,7 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
+    sync::Arc,
     types::Opaque, //
 };
 
@@ -126,7 +127,7 @@ pub(crate) trait Driver: Send + Sync + Sized {
     /// Counters of the device since it was made.
     fn stats(dev: &Device<Self>) -> LinkStats;
 
-    /// Runs now and then, see [`super::work::DelayedWork`] (process context, no locks held).
+    /// Runs when it was asked for, see [`WeakDevice::run_service_in`] (process context, no locks held).
     fn service(dev: &Device<Self>);
 }
 
@@ -337,6 +338,7 @@ pub(crate) struct Config {
 /// `dev` is registered, and its private data is initialised.
 pub(crate) struct Registration<T: Driver> {
     dev: NonNull<bindings::net_device>,
+    weak: Arc<WeakDevice>,
     _owns: PhantomData<T>,
 }
 
@@ -368,7 +370,7 @@ impl<T: Driver> Registration<T> {
         // SAFETY: Any sizes may be asked for.
         let dev = unsafe { bindings::alloc_etherdev_mqs(size, max_queues, max_queues) };
         let dev = NonNull::new(dev).ok_or(ENOMEM)?;
-        let allocated = Allocated(dev);
+        let mut allocated = Allocated { dev, weak: None };
 
         let ptr = dev.as_ptr();
         // SAFETY: The device is ours alone until it is registered; `parent` is a `struct device` and is
@@ -382,25 +384,34 @@ impl<T: Driver> Registration<T> {
             // `alloc_netdev_mqs()` aligns the private data to a cache line.
             assert!(core::mem::align_of::<T>() <= 32);
         }
+        // SAFETY: The device is freed after `revoke()`, in `drop()` here or of the guard.
+        let weak = unsafe { WeakDevice::new::<T>(dev) }?;
+        allocated.weak = Some(weak.clone());
         let (private, config) = init(NewDevice {
             dev,
+            weak: weak.clone(),
             _dev: PhantomData,
         })?;
         config.apply(ptr)?;
         // SAFETY: The private data has room for a `T`, is pinned, and was not initialised before.
         unsafe { pin_init::raw_try_init(private_ptr::<T>(ptr), private) }?;
+        // SAFETY: The private data is dropped after `revoke()` only.
+        unsafe { weak.enable() };
 
         // SAFETY: Everything that the operations need is in place.
         let registered = to_result(unsafe { bindings::register_netdev(ptr) });
         if let Err(err) = registered {
+            weak.revoke();
             // SAFETY: Initialised above, and out of reach of everyone else.
             unsafe { core::ptr::drop_in_place(private_ptr::<T>(ptr)) };
             return Err(err);
         }
+        allocated.weak = None;
         core::mem::forget(allocated);
         // INVARIANT: Just registered, with private data.
         Ok(Self {
             dev,
+            weak,
             _owns: PhantomData,
         })
     }
@@ -414,35 +425,6 @@ impl<T: Driver> Registration<T> {
     }
 }
 
-/// What may be asked of a device by parts of its private data.
-#[derive(Clone, Copy)]
-pub(crate) struct Handle(NonNull<bindings::net_device>);
-
-// SAFETY: What is read changes atomically.
-unsafe impl Send for Handle {}
-// SAFETY: As above.
-unsafe impl Sync for Handle {}
-
-impl Handle {
-    /// Its network namespace.
-    pub(crate) fn net(self) -> NetId {
-        // SAFETY: The private data, of which the handle is a part, does not outlive the device.
-        NetId::from_raw(unsafe { bindings::acceltcp_dev_net(self.0.as_ptr()) })
-    }
-
-    /// Its number in the namespace.
-    pub(crate) fn ifindex(self) -> i32 {
-        // SAFETY: As above.
-        unsafe { core::ptr::addr_of!((*self.0.as_ptr()).ifindex).read_volatile() }
-    }
-
-    /// MTU in bytes.
-    pub(crate) fn mtu(self) -> u32 {
-        // SAFETY: As above.
-        unsafe { core::ptr::addr_of!((*self.0.as_ptr()).mtu).read_volatile() }
-    }
-}
-
 impl<T: Driver> Drop for Registration<T> {
     fn drop(&mut self) {
         let dev = self.dev.as_ptr();
@@ -450,6 +432,7 @@ impl<T: Driver> Drop for Registration<T> {
         // its data may go, and then the device.
         unsafe {
             bindings::unregister_netdev(dev);
+            self.weak.revoke();
             core::ptr::drop_in_place(private_ptr::<T>(dev));
             bindings::free_netdev(dev);
         }
@@ -457,18 +440,25 @@ impl<T: Driver> Drop for Registration<T> {
 }
 
 /// Frees a device that did not get registered.
-struct Allocated(NonNull<bindings::net_device>);
+struct Allocated {
+    dev: NonNull<bindings::net_device>,
+    weak: Option<Arc<WeakDevice>>,
+}
 
 impl Drop for Allocated {
     fn drop(&mut self) {
+        if let Some(weak) = &self.weak {
+            weak.revoke();
+        }
         // SAFETY: Allocated by `alloc_etherdev_mqs()`, not registered.
-        unsafe { bindings::free_netdev(self.0.as_ptr()) }
+        unsafe { bindings::free_netdev(self.dev.as_ptr()) }
     }
 }
 
 /// A device that is being made.
 pub(crate) struct NewDevice<'a> {
     dev: NonNull<bindings::net_device>,
+    weak: Arc<WeakDevice>,
     _dev: PhantomData<&'a ()>,
 }
 
@@ -478,9 +468,9 @@ impl NewDevice<'_> {
         self.dev.as_ptr()
     }
 
-    /// Name of the device, for its private data.
-    pub(crate) fn handle(&self) -> Handle {
-        Handle(self.dev)
+    /// The device for those who may outlive it. Its service runs once the private data is there.
+    pub(crate) fn weak(&self) -> &Arc<WeakDevice> {
+        &self.weak
     }
 
     /// TX queue `index`, or `None` when there is none.

@@ -11,13 +11,17 @@
 //! * [`dma`]: streaming DMA mappings.
 //! * [`sock`], [`ulp`], [`request_sock`]: TCP sockets, what is put on them, and connections out of handshakes.
 //! * [`netfilter`], [`pernet`]: a hook for incoming frames, and notice of namespaces that go.
+//! * [`listeners`]: the sockets with the ULP that listen.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
-//! * [`work`]: a delayed work item of a device.
+//! * [`weak`]: a device for those who may outlive it; its service and its VLANs.
+//! * [`sysctl`]: settings; [`global`]: locks of the whole module.
 
 pub(crate) mod device;
 pub(crate) mod dma;
 pub(crate) mod ethtool;
+pub(crate) mod global;
 pub(crate) mod irq;
+pub(crate) mod listeners;
 pub(crate) mod napi;
 pub(crate) mod netfilter;
 mod ops;
@@ -27,5 +31,6 @@ pub(crate) mod queue;
 pub(crate) mod request_sock;
 pub(crate) mod skb;
 pub(crate) mod sock;
+pub(crate) mod sysctl;
 pub(crate) mod ulp;
-pub(crate) mod work;
+pub(crate) mod weak;

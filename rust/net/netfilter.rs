@@ -3,14 +3,27 @@
 //! A netfilter hook where frames enter the host's own transport protocols.
 
 use super::{
+    global::global,
+    pernet::{
+        self,
+        NetExit, //
+    },
+    request_sock::{
+        self,
+        Claim,
+        Options,
+        Owner, //
+    },
     skb::SkBuff,
     sock::{
         Family,
-        NetId, //
+        NetId,
+        Socket, //
     },
 };
 use crate::bindings;
 use core::{
+    marker::PhantomData,
     mem::ManuallyDrop,
     ptr::NonNull, //
 };
@@ -29,28 +42,109 @@ pub(crate) enum Verdict {
 }
 
 /// A hook at `NF_INET_LOCAL_IN`, behind all rules of the administrator.
-pub(crate) trait LocalIn {
-    /// Looks at a frame, whose data starts at the network header. RCU read section, softirq or process
-    /// context, atomic.
-    fn local_in(skb: &mut SkBuff, net: NetId, family: Family) -> Verdict;
+pub(crate) trait LocalIn: 'static {
+    /// Looks at a frame. RCU read section, softirq or process context, atomic.
+    fn local_in(frame: &mut Incoming<'_>) -> Verdict;
+}
+
+/// A frame at the end of `NF_INET_LOCAL_IN`, on its way to the TCP stack.
+///
+/// # Invariants
+///
+/// `'a` lies in an RCU read section, which ends after the TCP stack has got the frame. `net` is alive for `'a`.
+pub(crate) struct Incoming<'a> {
+    /// The frame, whose data starts at the network header.
+    skb: &'a mut SkBuff,
+    net: NetId,
+    family: Family,
+}
+
+impl<'a> Incoming<'a> {
+    /// The frame, whose data starts at the network header.
+    pub(crate) fn skb(&mut self) -> &mut SkBuff {
+        self.skb
+    }
+
+    /// Finds out to whom the frame belongs. A connection that is left over from before the handshake that
+    /// `claim` tells of is reset.
+    pub(crate) fn owner(&mut self, claim: &Claim) -> Owner<'a> {
+        // SAFETY: By the type invariant.
+        unsafe { request_sock::owner(self.skb, self.net, self.family, claim) }
+    }
+
+    /// Has the TCP stack create a connection of `listener` from the frame. `ENOMEM` when it cannot.
+    pub(crate) fn attach_request(&mut self, listener: Socket<'a>, options: &Options) -> Result {
+        // SAFETY: By the type invariant; the listener was looked up in the same section, as it has its lifetime.
+        unsafe { request_sock::attach(self.skb, listener, self.family, options) }
+    }
+}
+
+global! {
+    /// Namespaces that have the hooks.
+    static HOOKED: Sleeping<KVec<Hooks>> = KVec::new();
+}
+
+/// Has `H` called for frames of the namespaces that were given to [`Registration::ensure`], until it is dropped.
+/// There may be one.
+pub(crate) struct Registration<H: LocalIn> {
+    _pernet: pernet::Registration,
+    _hook: PhantomData<fn(H)>,
+}
+
+impl<H: LocalIn> Registration<H> {
+    /// No namespace has the hooks yet.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            _pernet: pernet::Registration::new::<Exit>()?,
+            _hook: PhantomData,
+        })
+    }
+
+    /// Registers the hooks in the namespace of `sk`, unless they are there (process context). The socket's
+    /// module reference keeps the registration: it has a ULP of this module.
+    pub(crate) fn ensure(sk: Socket<'_>) -> Result {
+        let mut hooked = HOOKED.lock();
+        if hooked.iter().any(|hooks| hooks.net == sk.net()) {
+            return Ok(());
+        }
+        hooked.reserve(1, GFP_KERNEL)?;
+        // SAFETY: The socket keeps its namespace alive; `Exit` drops the hooks before the namespace goes.
+        let hooks = unsafe { Hooks::new::<H>(sk.net())? };
+        hooked.push(hooks, GFP_KERNEL)?;
+        Ok(())
+    }
+}
+
+impl<H: LocalIn> Drop for Registration<H> {
+    fn drop(&mut self) {
+        drop(core::mem::replace(&mut *HOOKED.lock(), KVec::new()));
+    }
+}
+
+struct Exit;
+
+impl NetExit for Exit {
+    fn exit(net: NetId) {
+        HOOKED.lock().retain(|hooks| hooks.net != net);
+    }
 }
 
 /// Hooks for IPv4 and IPv6 in one network namespace.
-pub(crate) struct Registration {
+struct Hooks {
     net: NetId,
     ops: KBox<[Opaque<bindings::nf_hook_ops>; 2]>,
 }
 
 // SAFETY: Hooks may be unregistered by any thread that may sleep.
-unsafe impl Send for Registration {}
+unsafe impl Send for Hooks {}
 
-impl Registration {
+impl Hooks {
     /// Registers the hooks (process context).
     ///
     /// # Safety
     ///
     /// The namespace must be alive, and stay alive until the result is dropped.
-    pub(crate) unsafe fn new<H: LocalIn>(net: NetId) -> Result<Self> {
+    unsafe fn new<H: LocalIn>(net: NetId) -> Result<Self> {
         let make = |pf| {
             Opaque::new(bindings::nf_hook_ops {
                 hook: Some(callback::<H>),
@@ -73,14 +167,9 @@ impl Registration {
         })?;
         Ok(Self { net, ops })
     }
-
-    /// The namespace.
-    pub(crate) fn net(&self) -> NetId {
-        self.net
-    }
 }
 
-impl Drop for Registration {
+impl Drop for Hooks {
     fn drop(&mut self) {
         // SAFETY: Registered in `new()`, whose contract keeps the namespace alive. Frames in flight are waited
         // for by the caller's grace period before the memory or the module goes, as
@@ -108,7 +197,14 @@ unsafe extern "C" fn callback<H: LocalIn>(
         bindings::NFPROTO_IPV4 => Family::V4,
         _ => Family::V6,
     };
-    match H::local_in(&mut skb, NetId::from_raw(net), family) {
+    // INVARIANT: The section begins where the frame comes into the stack (`netif_receive_skb()`), and the hook
+    // is the last before `ip_local_deliver_finish()`.
+    let mut frame = Incoming {
+        skb: &mut skb,
+        net: NetId::from_raw(net),
+        family,
+    };
+    match H::local_in(&mut frame) {
         Verdict::Accept => bindings::NF_ACCEPT,
         Verdict::Drop => bindings::NF_DROP,
     }

@@ -55,6 +55,7 @@ pub(crate) struct Socket<'a> {
 }
 
 /// What a listening socket is bound to, and what decides on its rule.
+#[derive(Clone, Copy)]
 pub(crate) struct ListenerInfo(bindings::acceltcp_listener);
 
 impl<'a> Socket<'a> {
@@ -123,13 +124,34 @@ impl<'a> Socket<'a> {
     }
 
     /// Runs `f` with the socket locked (process context).
-    pub(crate) fn with_lock<R>(self, f: impl FnOnce() -> R) -> R {
+    pub(crate) fn with_lock<R>(self, f: impl FnOnce(Locked<'_>) -> R) -> R {
         // SAFETY: The socket is alive; process context by the contract of this function.
         unsafe { bindings::acceltcp_lock_sock(self.as_raw()) };
-        let result = f();
+        let result = f(Locked(self));
         // SAFETY: Locked above.
         unsafe { bindings::release_sock(self.as_raw()) };
         result
+    }
+}
+
+/// A socket that is locked for the lifetime of the reference.
+#[derive(Clone, Copy)]
+pub(crate) struct Locked<'a>(Socket<'a>);
+
+impl<'a> Locked<'a> {
+    /// # Safety
+    ///
+    /// The caller, or who calls it, must hold the lock of `sk` for `'a`.
+    pub(super) unsafe fn new(sk: Socket<'a>) -> Self {
+        Self(sk)
+    }
+}
+
+impl<'a> core::ops::Deref for Locked<'a> {
+    type Target = Socket<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -142,11 +164,6 @@ impl core::ops::Deref for ListenerInfo {
 }
 
 impl ListenerInfo {
-    /// Its network namespace.
-    pub(crate) fn net(&self) -> NetId {
-        NetId(self.0.net)
-    }
-
     /// Whether it takes IPv6 connections.
     pub(crate) fn takes_v6(&self) -> bool {
         u32::from(self.0.family) == bindings::AF_INET6 && self.mapped_v4().is_none()

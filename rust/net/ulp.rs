@@ -7,10 +7,14 @@
 //!
 //! C header: [`include/net/tcp.h`](srctree/include/net/tcp.h), `struct tcp_ulp_ops`
 
-use super::sock::{
-    Family,
-    Socket,
-    State, //
+use super::{
+    listeners::Listeners,
+    sock::{
+        Family,
+        Locked,
+        Socket,
+        State, //
+    },
 };
 use crate::bindings;
 use core::{
@@ -59,12 +63,18 @@ impl OptionValue {
 
 /// What the ULP does. Its type is what a socket and its children share.
 pub(crate) trait Ulp: Send + Sync + 'static {
+    /// What is kept for a listening socket.
+    type Listener: Send + 'static;
+
     /// Name, as in `setsockopt(TCP_ULP)`, with final NUL.
     const NAME: &'static CStr;
     /// Level of its socket options.
     const LEVEL: c_int;
 
-    /// Data for a socket that is given the ULP (socket locked).
+    /// The list of listening sockets, always the same one, and of this ULP only.
+    fn listeners() -> &'static Listeners<Self::Listener>;
+
+    /// Data for a socket that is given the ULP, which may listen already (socket locked).
     fn init(sk: Socket<'_>) -> Result<Arc<Self>>;
 
     /// Sets an option of its level (socket not locked). `data` may be replaced.
@@ -83,12 +93,12 @@ pub(crate) trait Ulp: Send + Sync + 'static {
         to: &mut [u8; 64],
     ) -> Result<usize>;
 
-    /// Something that bears on a listener has happened: it has begun to listen, or an option of another
-    /// level was set (socket locked or not).
-    fn changed(sk: Socket<'_>, data: &Arc<Self>);
+    /// Something that bears on a listener has happened: it has begun to listen, or one of its options was set
+    /// (process context).
+    fn changed(sk: Locked<'_>, data: &Arc<Self>);
 
-    /// The socket listens no more (process context, socket locked).
-    fn closed(sk: Socket<'_>);
+    /// A socket that was in the list of listeners does not listen any more (process context).
+    fn closed();
 }
 
 struct Cell<T>(UnsafeCell<T>);
@@ -183,6 +193,25 @@ pub(crate) fn data<U: Ulp>(sk: Socket<'_>) -> Option<Arc<U>> {
     Some(Arc::clone(&arc))
 }
 
+/// Lets `f` change what is kept for the listener `sk`, made by `new` if there is nothing yet (process context).
+/// `None` when it does not listen or has another ULP.
+pub(crate) fn update_listener<U: Ulp, R>(
+    sk: Locked<'_>,
+    new: impl FnOnce() -> U::Listener,
+    f: impl FnOnce(&mut U::Listener) -> R,
+) -> Result<Option<R>> {
+    // SAFETY: The socket is alive.
+    if unsafe { bindings::acceltcp_ulp_ops(sk.as_raw()) } != ops().cast_const() {
+        return Ok(None);
+    }
+    U::listeners().update(sk, new, GFP_KERNEL, f)
+}
+
+/// Takes what is kept for `sk` away. Returns whether there was anything.
+pub(crate) fn remove_listener<U: Ulp>(sk: Locked<'_>) -> bool {
+    U::listeners().remove(sk)
+}
+
 /// # Safety
 ///
 /// `sk` must be a TCP socket that is alive during the call. The callbacks of this file are called by the TCP
@@ -214,11 +243,6 @@ unsafe extern "C" fn init<U: Ulp>(sk: *mut bindings::sock) -> c_int {
             // SAFETY: Just made, and not given away.
             drop(unsafe { Arc::from_raw(data) });
             return Err(EBUSY);
-        }
-        if sk.state() == State::Listen {
-            // SAFETY: As in `data()`.
-            let data = core::mem::ManuallyDrop::new(unsafe { Arc::from_raw(data) });
-            U::changed(sk, &data);
         }
         Ok(0)
     })
@@ -277,7 +301,8 @@ unsafe extern "C" fn hash<U: Ulp>(sk: *mut bindings::sock) -> c_int {
     };
     if result == 0 && sk.state() == State::Listen {
         if let Some(data) = data::<U>(sk) {
-            U::changed(sk, &data);
+            // SAFETY: `listen()` holds the lock.
+            U::changed(unsafe { Locked::new(sk) }, &data);
         }
     }
     result
@@ -289,8 +314,9 @@ unsafe extern "C" fn hash<U: Ulp>(sk: *mut bindings::sock) -> c_int {
 unsafe extern "C" fn unhash<U: Ulp>(sk: *mut bindings::sock) {
     // SAFETY: See `socket()`.
     let sk = unsafe { socket(sk) };
-    if sk.state() == State::Listen {
-        U::closed(sk);
+    // SAFETY: `tcp_set_state()` is called with the socket locked, and changes the state behind this.
+    if sk.state() == State::Listen && remove_listener::<U>(unsafe { Locked::new(sk) }) {
+        U::closed();
     }
     // SAFETY: The base has this operation.
     unsafe {
@@ -345,16 +371,16 @@ unsafe extern "C" fn setsockopt<U: Ulp>(
 
 /// Something that may bear on a listener has happened to `sk`.
 fn changed<U: Ulp>(sk: Socket<'_>) {
-    sk.with_lock(|| {
+    sk.with_lock(|locked| {
         if let Some(data) = data::<U>(sk) {
-            U::changed(sk, &data);
+            U::changed(locked, &data);
         }
     });
 }
 
 /// Puts `new` in the place of the data of `sk`.
 fn replace<U: Ulp>(sk: Socket<'_>, new: Arc<U>) {
-    let old = sk.with_lock(|| {
+    let old = sk.with_lock(|_| {
         // SAFETY: The socket is alive and locked, and has the ULP.
         unsafe {
             let old = bindings::acceltcp_ulp_data(sk.as_raw()).cast::<U>();
@@ -378,7 +404,11 @@ fn give_way<U: Ulp>(
     len: c_uint,
 ) -> c_int {
     let family = sk.family();
-    let data = sk.with_lock(|| {
+    let data = sk.with_lock(|_| {
+        // A listener keeps the ULP, which keeps a list of them.
+        if sk.state() != State::Other {
+            return None;
+        }
         let data = data::<U>(sk)?;
         // SAFETY: The socket is alive and locked, and has the ULP.
         unsafe { bindings::acceltcp_ulp_drop(sk.as_raw(), base(family)) };

@@ -19,20 +19,18 @@ use super::{
 };
 use crate::net::{
     netfilter::{
-        self,
+        Incoming,
         LocalIn,
         Verdict, //
     },
-    pernet::NetExit,
     request_sock::{
         self,
+        Claim,
         Owner, //
     },
     skb::SkBuff,
     sock::{
         self,
-        Family,
-        NetId,
         Socket, //
     },
     ulp,
@@ -43,13 +41,10 @@ use acceltcp_abi::setup::{
 };
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        global_lock, //
-    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 /// Bytes of the metadata: the secret, the handshake, and padding to 8 bytes.
@@ -59,15 +54,8 @@ const MARK_HANDSHAKE: usize = 8;
 
 static SECRET: Atomic<u64> = Atomic::new(0);
 
-global_lock! {
-    // SAFETY: Initialised in `init()`.
-    unsafe(uninit) static HOOKS: Mutex<KVec<netfilter::Registration>> = KVec::new();
-}
-
-/// Prepares this part. To be called once, when the module is loaded.
+/// Prepares this part. To be called when the module is loaded.
 pub(super) fn init() {
-    // SAFETY: Called once.
-    unsafe { HOOKS.init() };
     SECRET.store(u64::from_ne_bytes(sock::random()), Relaxed);
 }
 
@@ -90,24 +78,31 @@ fn take_mark(skb: &mut SkBuff) -> Option<Handshake> {
     Some(handshake)
 }
 
-/// The hooks.
-pub(super) struct Hooks;
+/// The hook.
+pub(super) struct Hook;
 
-impl LocalIn for Hooks {
-    fn local_in(skb: &mut SkBuff, net: NetId, family: Family) -> Verdict {
-        match take_mark(skb) {
+impl LocalIn for Hook {
+    fn local_in(frame: &mut Incoming<'_>) -> Verdict {
+        match take_mark(frame.skb()) {
             None => Verdict::Accept,
-            Some(handshake) => deliver(skb, net, family, &handshake),
+            Some(handshake) => deliver(frame, &handshake),
         }
     }
 }
 
-fn deliver(skb: &mut SkBuff, net: NetId, family: Family, found: &Handshake) -> Verdict {
+fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
     let has = |bit| found.flags & bit != 0;
-    let tsval = has(handshake::TIMESTAMPS).then_some(found.tsval.get());
-    // SAFETY: Netfilter hooks run in the RCU read section that the frame's way up lies in.
-    let listener = match unsafe { skb.owner(net, family, tsval) } {
-        Owner::Listener(listener) => listener,
+    let claim = Claim {
+        skipped: found.skipped.get(),
+        tsval: found.tsval.get(),
+        tstamp: has(handshake::TIMESTAMPS),
+    };
+    let (listener, replaced) = match frame.owner(&claim) {
+        Owner::Listener { sk, replaced } => (sk, replaced),
+        Owner::Busy => {
+            count(Counter::setup_busy);
+            return Verdict::Drop;
+        }
         other => {
             count(match other {
                 Owner::Connection => Counter::setup_existing,
@@ -118,6 +113,9 @@ fn deliver(skb: &mut SkBuff, net: NetId, family: Family, found: &Handshake) -> V
             return Verdict::Accept;
         }
     };
+    if replaced {
+        count(Counter::setup_replaced);
+    }
     if !found.brings_connection() {
         count(Counter::setup_early);
         return Verdict::Drop;
@@ -131,8 +129,8 @@ fn deliver(skb: &mut SkBuff, net: NetId, family: Family, found: &Handshake) -> V
         return Verdict::Drop;
     }
     let options = request_sock::Options {
-        ts_recent: tsval.unwrap_or(0),
-        ts_off: if tsval.is_some() {
+        ts_recent: if claim.tstamp { claim.tsval } else { 0 },
+        ts_off: if claim.tstamp {
             found.clock.get().wrapping_sub(sock::clock_ms())
         } else {
             0
@@ -142,11 +140,10 @@ fn deliver(skb: &mut SkBuff, net: NetId, family: Family, found: &Handshake) -> V
         rcv_wscale: found.rcv_wscale,
         wscale_ok: has(handshake::WSCALE),
         sack_ok: has(handshake::SACK),
-        tstamp_ok: has(handshake::TIMESTAMPS),
+        tstamp_ok: claim.tstamp,
         ecn_ok: has(handshake::ECN),
     };
-    // SAFETY: As above; behind the last hook comes the TCP stack.
-    match unsafe { skb.attach_request(listener, family, &options) } {
+    match frame.attach_request(listener, &options) {
         Ok(()) => {
             count(Counter::setup_delivered);
             Verdict::Accept
@@ -160,28 +157,4 @@ fn deliver(skb: &mut SkBuff, net: NetId, family: Family, found: &Handshake) -> V
 
 fn asks_for_setup(listener: Socket<'_>) -> bool {
     ulp::data::<Options>(listener).is_some_and(|options| options.flags() & flag::SETUP != 0)
-}
-
-/// Registers the hooks in the namespace of `sk`, unless they are there (process context).
-pub(super) fn ensure_hooks(sk: Socket<'_>) -> Result {
-    let mut hooks = HOOKS.lock();
-    if hooks.iter().any(|hooks| hooks.net() == sk.net()) {
-        return Ok(());
-    }
-    hooks.reserve(1, GFP_KERNEL)?;
-    // SAFETY: The socket keeps its namespace alive; `exit()` drops the hooks before the namespace goes.
-    let registration = unsafe { netfilter::Registration::new::<Hooks>(sk.net())? };
-    hooks.push(registration, GFP_KERNEL)?;
-    Ok(())
-}
-
-/// Unregisters all hooks.
-pub(super) fn remove_hooks() {
-    HOOKS.lock().clear();
-}
-
-impl NetExit for Hooks {
-    fn exit(net: NetId) {
-        HOOKS.lock().retain(|hooks| hooks.net() != net);
-    }
 }

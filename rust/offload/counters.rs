@@ -24,6 +24,10 @@ counters! {
     setup_delivered,
     /// Frames of connections that were there already.
     setup_existing,
+    /// Connections of clients that have come back with a new handshake; the old ones were reset.
+    setup_replaced,
+    /// Frames dropped as an old connection that is to be reset was in use; the client tries again.
+    setup_busy,
     /// Frames of a connection in TIME_WAIT that did not make way.
     setup_time_wait,
     /// Frames for a port on which nobody listens any more.
@@ -42,10 +46,14 @@ counters! {
     rules_added,
     /// Rules that were taken back.
     rules_removed,
-    /// Rules that a card refused for want of room.
+    /// Rules that were changed.
+    rules_replaced,
+    /// Times that a card had no room for a rule.
     rules_table_full,
     /// Rules that a card refused for other reasons, or did not answer to.
     rules_failed,
+    /// Keys of cookies that were replaced, on all cards.
+    keys_rotated,
     /// Listeners that are served by the host, as they use TCP-MD5 or TCP-AO.
     fallback_authenticated,
     /// Listeners that are served by the host, as `tcp_syncookies` is 0.

@@ -4,20 +4,24 @@
 //!
 //! This part knows sockets and commands, never a register. Cards are behind [`device::OffloadDevice`].
 //!
-//! * [`socket`]: the ULP and its socket options; [`listen`]: listeners and the rules that they want;
-//!   [`accept`]: connections that a card has set up; [`counters`]: what is counted.
+//! * [`socket`]: the ULP and its socket options; [`listen`]: listeners; [`template`]: what they want;
+//!   [`rules`]: what cards have for them; [`keys`]: the keys of cookies; [`accept`]: connections that a card
+//!   has set up; [`counters`]: what is counted.
 //!
-//! Lock order: socket lock, then the lock of [`listen`]; the device's own locks, then the lock of
-//! [`listen`]. The locks of [`device`] and [`accept`] are innermost and held for a list operation only.
+//! Lock order: the device's own locks, or a socket's, then the list of listeners. The locks of [`device`] and
+//! [`rules::Published`] are innermost.
 
 pub(crate) mod accept;
 pub(crate) mod counters;
 pub(crate) mod device;
+pub(crate) mod keys;
 pub(crate) mod listen;
+pub(crate) mod rules;
 pub(crate) mod socket;
+mod template;
 
 use crate::net::{
-    pernet,
+    netfilter,
     ulp, //
 };
 use kernel::prelude::*;
@@ -26,28 +30,17 @@ use kernel::prelude::*;
 pub(crate) struct Offload {
     // In this order: no new sockets, then no hooks.
     _ulp: ulp::Registration,
-    _pernet: pernet::Registration,
+    _hooks: netfilter::Registration<accept::Hook>,
 }
 
 impl Offload {
     /// Registers everything.
     pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
         accept::init();
-        // SAFETY: The module's init runs once, before anything else of it.
-        unsafe {
-            device::init();
-            listen::init();
-        }
-        let pernet = pernet::Registration::new::<accept::Hooks>()?;
+        let hooks = netfilter::Registration::new()?;
         Ok(Self {
             _ulp: ulp::Registration::new::<socket::Options>(module)?,
-            _pernet: pernet,
+            _hooks: hooks,
         })
-    }
-}
-
-impl Drop for Offload {
-    fn drop(&mut self) {
-        accept::remove_hooks();
     }
 }

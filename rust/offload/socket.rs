@@ -7,7 +7,12 @@ use super::{
     listen, //
 };
 use crate::net::{
-    sock::Socket,
+    listeners::Listeners,
+    netfilter,
+    sock::{
+        Locked,
+        Socket, //
+    },
     ulp::{
         OptionValue,
         Ulp, //
@@ -91,6 +96,11 @@ impl Options {
 impl Ulp for Options {
     const NAME: &'static CStr = c"acceltcp";
     const LEVEL: c_int = SOL_ACCELTCP;
+    type Listener = listen::Listener;
+
+    fn listeners() -> &'static Listeners<Self::Listener> {
+        listen::list()
+    }
 
     fn init(sk: Socket<'_>) -> Result<Arc<Self>> {
         if sk.is_mptcp() {
@@ -118,7 +128,7 @@ impl Ulp for Options {
             if sk.listener_info().authenticated {
                 return Err(EOPNOTSUPP);
             }
-            accept::ensure_hooks(sk)?;
+            netfilter::Registration::<accept::Hook>::ensure(sk)?;
         }
         Self::new(flags).map(Some)
     }
@@ -130,7 +140,10 @@ impl Ulp for Options {
         to: &mut [u8; 64],
     ) -> Result<usize> {
         let flags = data.flags();
-        let (why, rules) = listen::status(sk, flags);
+        let (why, rules) = match option {
+            ACCELTCP_STATUS => listen::status(sk, flags)?,
+            _ => (0, 0),
+        };
         let words = [flags, why, rules, 0];
         let count = match option {
             ACCELTCP_OFFLOAD => 1,
@@ -143,11 +156,11 @@ impl Ulp for Options {
         Ok(count * 4)
     }
 
-    fn changed(sk: Socket<'_>, data: &Arc<Self>) {
+    fn changed(sk: Locked<'_>, data: &Arc<Self>) {
         listen::update(sk, data.flags());
     }
 
-    fn closed(sk: Socket<'_>) {
-        listen::remove(sk);
+    fn closed() {
+        listen::removed();
     }
 }

@@ -63,6 +63,8 @@ pub mod kind {
     pub const STATS_READ: u16 = 10;
     /// No body, answered with [`super::MemoryReply`] and one [`super::MemoryUse`] a table.
     pub const MEMORY_READ: u16 = 11;
+    /// No body, answered with [`super::TeardownReply`].
+    pub const TEARDOWN_READ: u16 = 12;
 }
 
 macro_rules! wire {
@@ -111,6 +113,10 @@ wire! {
 pub mod attach {
     /// The driver parses [`super::super::meta::field::HANDSHAKE`]. Without this bit no rule is accepted.
     pub const HANDSHAKE_META: u32 = 1 << 0;
+    /// The driver parses [`super::super::meta::field::CREDITS`]. Without this bit no connection is taken over.
+    pub const CREDITS_META: u32 = 1 << 1;
+    /// All bits.
+    pub const ALL: u32 = (1 << 2) - 1;
 }
 
 wire! {
@@ -219,6 +225,24 @@ wire! {
     }
 }
 
+wire! {
+    /// Body of the reply to [`kind::TEARDOWN_READ`]: what the host may hand over ([`super::teardown`]).
+    pub struct TeardownReply, 24 {
+        /// Flows that there is room for.
+        pub flows: U32,
+        /// Buffers that there are, of [`super::teardown::BUFFER`] bytes of data.
+        pub buffers: U32,
+        /// Most bytes of data of one flow.
+        pub max_data: U32,
+        /// Reserved, zero.
+        pub reserved: U32,
+        /// Flows that have ended since the driver attached, as in [`super::teardown::Credits`].
+        pub flows_done: U32,
+        /// Buffers that are free again.
+        pub buffers_done: U32,
+    }
+}
+
 /// Numbers of tables in [`MemoryUse::table`].
 pub mod table {
     /// Listener rules.
@@ -227,6 +251,12 @@ pub mod table {
     pub const RECENT: u16 = 2;
     /// Half-open connections of listeners whose server speaks first.
     pub const HALF_OPEN: u16 = 3;
+    /// Connections that the NIC ends.
+    pub const FLOWS: u16 = 4;
+    /// Buffers for their data.
+    pub const BUFFERS: u16 = 5;
+    /// Connections in TIME-WAIT.
+    pub const TIME_WAIT: u16 = 6;
 }
 
 /// A command with its body.
@@ -254,6 +284,8 @@ pub enum Request {
     StatsRead(StatsRead),
     /// [`kind::MEMORY_READ`].
     MemoryRead,
+    /// [`kind::TEARDOWN_READ`].
+    TeardownRead,
 }
 
 impl Request {
@@ -274,6 +306,7 @@ impl Request {
             Self::ClockSet(_) => kind::CLOCK_SET,
             Self::StatsRead(_) => kind::STATS_READ,
             Self::MemoryRead => kind::MEMORY_READ,
+            Self::TeardownRead => kind::TEARDOWN_READ,
         }
     }
 
@@ -312,14 +345,18 @@ impl Request {
             kind::CLOCK_SET => Self::ClockSet(exact(body)?),
             kind::STATS_READ => Self::StatsRead(exact(body)?),
             kind::MEMORY_READ => Self::MemoryRead,
+            kind::TEARDOWN_READ => Self::TeardownRead,
             _ => return Err(EOPNOTSUPP),
         };
-        let empty = matches!(request, Self::Detach | Self::ListenFlush | Self::MemoryRead);
+        let empty = matches!(
+            request,
+            Self::Detach | Self::ListenFlush | Self::MemoryRead | Self::TeardownRead
+        );
         if empty && !body.is_empty() {
             return Err(EMSGSIZE);
         }
         let known = match &request {
-            Self::Attach(a) => a.flags.get() & !attach::HANDSHAKE_META == 0 && a.reserved == 0,
+            Self::Attach(a) => a.flags.get() & !attach::ALL == 0 && a.reserved == 0,
             Self::ListenAdd(rule) => rule_is_known(rule),
             Self::ListenReplace(replace) => rule_is_known(&replace.rule),
             Self::ClockSet(clock) => clock.reserved == 0,
@@ -343,7 +380,7 @@ impl Request {
             Self::KeySet(body) | Self::KeyRotate(body) => body.as_bytes(),
             Self::ClockSet(body) => body.as_bytes(),
             Self::StatsRead(body) => body.as_bytes(),
-            Self::Detach | Self::ListenFlush | Self::MemoryRead => &[],
+            Self::Detach | Self::ListenFlush | Self::MemoryRead | Self::TeardownRead => &[],
         };
         let header = Header {
             version: VERSION,
@@ -447,8 +484,8 @@ mod tests {
 
     fn request() -> impl Strategy<Value = Request> {
         prop_oneof![
-            any::<bool>().prop_map(|on| Request::Attach(Attach {
-                flags: U32::new(u32::from(on)),
+            (0..=attach::ALL).prop_map(|flags| Request::Attach(Attach {
+                flags: U32::new(flags),
                 ..Attach::default()
             })),
             Just(Request::Detach),
@@ -474,6 +511,7 @@ mod tests {
                 ..StatsRead::default()
             })),
             Just(Request::MemoryRead),
+            Just(Request::TeardownRead),
         ]
     }
 

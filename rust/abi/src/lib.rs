@@ -19,6 +19,7 @@
 //! * [`meta`]: the metadata in front of a frame.
 //! * [`cmd`]: commands to the AccelTCP firmware.
 //! * [`setup`]: rules for connection setup, and what the NIC tells of a handshake.
+//! * [`teardown`]: connections that the NIC ends.
 //! * [`counter`]: what the AccelTCP firmware counts.
 
 // The kernel's build says so on the command line.
@@ -36,4 +37,5 @@ pub mod pci;
 pub mod qc;
 pub mod regs;
 pub mod setup;
+pub mod teardown;
 pub mod tlv;

@@ -6,9 +6,12 @@
 //! that order. Source: `nfp_net_parse_meta()` of Linux 7.3.
 //!
 //! [`field::HANDSHAKE`] is AccelTCP's own. A card sends it only after the driver opted in with
-//! [`super::cmd::attach::HANDSHAKE_META`], and [`RxMeta::parse`] refuses it for a driver that did not.
+//! [`super::cmd::attach::HANDSHAKE_META`], and [`RxMeta::parse`] refuses it for a driver that did not. So it is with
+//! [`field::CREDITS`] and [`super::cmd::attach::CREDITS_META`]. A driver that did not ask for credits may not
+//! send [`field::HAND_OVER`].
 
 use super::setup::Handshake;
+use super::teardown::{Credits, HandOver};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Field types.
@@ -25,6 +28,10 @@ pub mod field {
     pub const CSUM: u32 = 6;
     /// [`super::Handshake`]; a type that upstream does not use.
     pub const HANDSHAKE: u32 = 0xc;
+    /// [`super::HandOver`], of a frame that the host sends.
+    pub const HAND_OVER: u32 = 0xd;
+    /// [`super::Credits`]; a type that upstream does not use.
+    pub const CREDITS: u32 = 0xe;
 }
 
 /// Bytes of the word with the field types.
@@ -91,6 +98,17 @@ pub struct RxMeta {
     pub csum: Option<u32>,
     /// The handshake that the frame belongs to.
     pub handshake: Option<Handshake>,
+    /// What the host may hand over again. There is no frame behind it.
+    pub credits: Option<Credits>,
+}
+
+/// Which fields of AccelTCP a driver has asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OptIn {
+    /// [`field::HANDSHAKE`].
+    pub handshake: bool,
+    /// [`field::CREDITS`].
+    pub credits: bool,
 }
 
 /// Why metadata is not usable.
@@ -104,23 +122,32 @@ pub enum MetaError {
     UnknownField,
     /// A [`Handshake`] that contradicts itself.
     BadHandshake,
+    /// A [`HandOver`] that contradicts itself.
+    BadHandOver,
+    /// [`Credits`] of another version.
+    BadCredits,
 }
 
 impl RxMeta {
     /// Most bytes that [`RxMeta::emit`] writes.
-    pub const MAX: usize = TYPES_SIZE + 3 * 4 + Handshake::SIZE;
+    pub const MAX: usize = TYPES_SIZE + 3 * 4 + Handshake::SIZE + Credits::SIZE;
 
     /// Reads the metadata `bytes`, all of which must be used. No bytes at all is empty metadata.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetaError> {
-        Self::parse_fields(bytes, false)
+        Self::parse_with(bytes, OptIn::default())
     }
 
     /// The same for a driver that opted in to [`field::HANDSHAKE`].
     pub fn parse_with_handshake(bytes: &[u8]) -> Result<Self, MetaError> {
-        Self::parse_fields(bytes, true)
+        let opt_in = OptIn {
+            handshake: true,
+            ..OptIn::default()
+        };
+        Self::parse_with(bytes, opt_in)
     }
 
-    fn parse_fields(bytes: &[u8], opted_in: bool) -> Result<Self, MetaError> {
+    /// The same for a driver that opted in to what `opt_in` says.
+    pub fn parse_with(bytes: &[u8], opt_in: OptIn) -> Result<Self, MetaError> {
         let mut meta = Self::default();
         if bytes.is_empty() {
             return Ok(meta);
@@ -128,13 +155,24 @@ impl RxMeta {
         let (types, mut rest) = take_u32(bytes)?;
         let mut types = types;
         while types != 0 {
-            if types & 0xf == field::HANDSHAKE && opted_in {
+            if types & 0xf == field::HANDSHAKE && opt_in.handshake {
                 let (handshake, behind) =
                     Handshake::read_from_prefix(rest).map_err(|_| MetaError::Short)?;
                 if !handshake.is_valid() {
                     return Err(MetaError::BadHandshake);
                 }
                 meta.handshake = Some(handshake);
+                rest = behind;
+                types >>= 4;
+                continue;
+            }
+            if types & 0xf == field::CREDITS && opt_in.credits {
+                let (credits, behind) =
+                    Credits::read_from_prefix(rest).map_err(|_| MetaError::Short)?;
+                if !credits.is_valid() {
+                    return Err(MetaError::BadCredits);
+                }
+                meta.credits = Some(credits);
                 rest = behind;
                 types >>= 4;
                 continue;
@@ -183,11 +221,54 @@ impl RxMeta {
         if let Some(handshake) = &self.handshake {
             put(field::HANDSHAKE, 1, handshake.as_bytes());
         }
+        if let Some(credits) = &self.credits {
+            put(field::CREDITS, 1, credits.as_bytes());
+        }
         if types == 0 {
             return 0;
         }
         out[..TYPES_SIZE].copy_from_slice(&u32::to_be_bytes(types));
         len
+    }
+}
+
+/// Metadata of a frame that the host sends, of those that AccelTCP knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TxMeta {
+    /// The frame is the template of a connection that is handed over.
+    pub hand_over: Option<HandOver>,
+}
+
+impl TxMeta {
+    /// Most bytes that [`TxMeta::emit`] writes behind the word with the types.
+    pub const MAX: usize = HandOver::SIZE;
+
+    /// Reads the fields `bytes` of the types `types`, lowest nibble first: what the two datapaths keep
+    /// differently in the word in front of the fields. Other fields than [`field::HAND_OVER`] mean nothing to
+    /// the stack: of such metadata there is nothing.
+    pub fn parse(types: u32, bytes: &[u8]) -> Result<Self, MetaError> {
+        if types != field::HAND_OVER {
+            return Ok(Self::default());
+        }
+        let (message, rest) = HandOver::read_from_prefix(bytes).map_err(|_| MetaError::Short)?;
+        if !rest.is_empty() {
+            return Err(MetaError::Long);
+        }
+        if !message.is_valid() {
+            return Err(MetaError::BadHandOver);
+        }
+        Ok(Self {
+            hand_over: Some(message),
+        })
+    }
+
+    /// Writes the fields to the front of `out`, and returns their types and length.
+    pub fn emit(&self, out: &mut [u8; Self::MAX]) -> (u32, usize) {
+        let Some(message) = &self.hand_over else {
+            return (0, 0);
+        };
+        out.copy_from_slice(message.as_bytes());
+        (field::HAND_OVER, HandOver::SIZE)
     }
 }
 
@@ -198,6 +279,7 @@ fn take_u32(bytes: &[u8]) -> Result<(u32, &[u8]), MetaError> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::super::setup::handshake;
     use super::*;
     use proptest::prelude::*;
@@ -207,8 +289,7 @@ mod tests {
         let meta = RxMeta {
             hash: Some((HashType::Ipv4Tcp, 0x1122_3344)),
             mark: Some(7),
-            csum: None,
-            handshake: None,
+            ..RxMeta::default()
         };
         let mut out = [0; RxMeta::MAX];
         let len = meta.emit(&mut out);
@@ -281,25 +362,61 @@ mod tests {
         })
     }
 
+    #[test]
+    fn hand_over() {
+        let message = HandOver {
+            version: HandOver::VERSION,
+            retries: 1,
+            mss: 1.into(),
+            rto_ms: 1.into(),
+            fin_wait_ms: 1.into(),
+            ..HandOver::default()
+        };
+        let meta = TxMeta {
+            hand_over: Some(message),
+        };
+        let mut out = [0; TxMeta::MAX];
+        let (types, len) = meta.emit(&mut out);
+        assert_eq!(TxMeta::parse(types, &out[..len]), Ok(meta));
+        assert_eq!(TxMeta::parse(types, &out[1..]), Err(MetaError::Short));
+        let long = [&out[..], &[0]].concat();
+        assert_eq!(TxMeta::parse(types, &long), Err(MetaError::Long));
+        out[0] = 9;
+        assert_eq!(TxMeta::parse(types, &out), Err(MetaError::BadHandOver));
+        let other = TxMeta::parse(field::PORTID, &out);
+        assert_eq!(other, Ok(TxMeta::default()), "not ours");
+        assert_eq!(TxMeta::default().emit(&mut out), (0, 0));
+    }
+
     proptest! {
         #[test]
         fn round_trip(
             kind in 0u32..10, hash: u32, with_hash: bool, mark: Option<u32>, csum: Option<u32>,
-            handshake in proptest::option::of(handshakes()),
+            handshake in proptest::option::of(handshakes()), credits: Option<[u32; 2]>,
         ) {
             let hash = with_hash.then(|| (HashType::from_raw(kind).unwrap(), hash));
-            let meta = RxMeta { hash, mark, csum, handshake };
+            let credits = credits.map(|[flows, buffers]| Credits {
+                version: Credits::VERSION,
+                flows: flows.into(),
+                buffers: buffers.into(),
+                ..Credits::default()
+            });
+            let meta = RxMeta { hash, mark, csum, handshake, credits };
             let mut out = [0; RxMeta::MAX];
             let len = meta.emit(&mut out);
-            prop_assert_eq!(RxMeta::parse_with_handshake(&out[..len]), Ok(meta));
-            let plain = if handshake.is_some() { Err(MetaError::UnknownField) } else { Ok(meta) };
-            prop_assert_eq!(RxMeta::parse(&out[..len]), plain);
+            for opt_in in [0, 1, 2, 3].map(|bits| OptIn { handshake: bits & 1 != 0, credits: bits & 2 != 0 }) {
+                let asked_for = (opt_in.handshake || handshake.is_none())
+                    && (opt_in.credits || credits.is_none());
+                let expected = if asked_for { Ok(meta) } else { Err(MetaError::UnknownField) };
+                prop_assert_eq!(RxMeta::parse_with(&out[..len], opt_in), expected);
+            }
         }
 
         #[test]
         fn any_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = RxMeta::parse(&bytes);
-            let _ = RxMeta::parse_with_handshake(&bytes);
+            let _ = RxMeta::parse_with(&bytes, OptIn { handshake: true, credits: true });
+            let _ = TxMeta::parse(field::HAND_OVER, &bytes);
         }
     }
 }

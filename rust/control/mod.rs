@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the operator sets.
+//!
+//! Sysctls under `net.acceltcp`, in the initial network namespace, as cards serve all of them:
+//!
+//! * `key_interval`: seconds between two rotations of the cookies' keys; 1 to 86400, 300 at first.
+//! * `key_rotate`: 1 has all cards rotate them now. It cannot be read.
+
+use crate::{
+    net::sysctl::{
+        Entry,
+        Kind,
+        Registration, //
+    },
+    offload::keys,
+};
+use kernel::prelude::*;
+
+static SYSCTLS: [Entry; 2] = [
+    (c"key_interval", Kind::Value(&keys::INTERVAL)),
+    (c"key_rotate", Kind::Trigger(keys::demand)),
+];
+
+/// Everything that the operator can reach.
+pub(crate) struct Control {
+    _sysctls: Registration<2>,
+}
+
+impl Control {
+    /// Registers everything.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            _sysctls: Registration::new(c"net/acceltcp", &SYSCTLS)?,
+        })
+    }
+}

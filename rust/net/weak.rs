@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A network device as seen by those who may outlive it: its service, and where its frames come out.
+
+use super::{
+    device::{
+        Device,
+        Driver, //
+    },
+    sock::NetId, //
+};
+use crate::bindings;
+use acceltcp_abi::setup::NO_VLAN;
+use core::ptr::NonNull;
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        Arc,
+        SpinLock, //
+    },
+    time::msecs_to_jiffies,
+    types::Opaque, //
+};
+
+const _: () = assert!(bindings::ACCELTCP_NO_VLAN == NO_VLAN as u32);
+
+/// A place where frames of a device come out: the device itself, or a VLAN device on top of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Port {
+    /// The namespace in which they come out.
+    pub(crate) net: NetId,
+    /// Number of the device there.
+    pub(crate) ifindex: i32,
+    /// Number of the VRF that it belongs to, or 0.
+    pub(crate) master: i32,
+    /// MTU in bytes.
+    pub(crate) mtu: u32,
+    /// VLAN ids, the outer one first, or [`NO_VLAN`].
+    pub(crate) vlans: [u16; 2],
+    /// Sockets that are not bound to a device get the frames, too.
+    pub(crate) takes_unbound: bool,
+    /// The host forwards IPv4 and IPv6 packets that come by it.
+    pub(crate) forwards: (bool, bool),
+}
+
+impl Port {
+    /// Whether a socket of this namespace, bound to a device or not (0), gets the frames.
+    pub(crate) fn reaches(&self, net: NetId, bound_dev_if: i32) -> bool {
+        self.net == net
+            && match bound_dev_if {
+                0 => self.takes_unbound,
+                device => device == self.ifindex || device == self.master,
+            }
+    }
+}
+
+impl From<bindings::acceltcp_port> for Port {
+    fn from(raw: bindings::acceltcp_port) -> Self {
+        Self {
+            net: NetId::from_raw(raw.net),
+            ifindex: raw.ifindex,
+            master: raw.master,
+            mtu: raw.mtu,
+            vlans: [raw.vlan_outer, raw.vlan_inner],
+            takes_unbound: raw.takes_unbound,
+            forwards: (raw.forwards_v4, raw.forwards_v6),
+        }
+    }
+}
+
+/// A device that may be gone.
+///
+/// # Invariants
+///
+/// A device in `dev` is alive. The service runs only while its private data is.
+#[pin_data]
+pub(crate) struct WeakDevice {
+    #[pin]
+    dev: SpinLock<Option<Pointer>>,
+    #[pin]
+    work: Opaque<bindings::delayed_work>,
+}
+
+#[derive(Clone, Copy)]
+struct Pointer(NonNull<bindings::net_device>);
+
+// SAFETY: It is used under the lock that it is in.
+unsafe impl Send for Pointer {}
+
+// SAFETY: Work items may be queued by any thread.
+unsafe impl Send for WeakDevice {}
+// SAFETY: As above, and the pointer is behind a lock.
+unsafe impl Sync for WeakDevice {}
+
+impl WeakDevice {
+    /// For `dev`, whose service does not run before [`WeakDevice::enable`].
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be alive until [`WeakDevice::revoke`] has returned, and of driver `T`.
+    pub(super) unsafe fn new<T: Driver>(dev: NonNull<bindings::net_device>) -> Result<Arc<Self>> {
+        let this = Arc::pin_init(
+            pin_init!(Self {
+                // INVARIANT: The safety requirement.
+                dev <- new_spinlock!(Some(Pointer(dev))),
+                work <- Opaque::ffi_init(|slot: *mut bindings::delayed_work| {
+                    // SAFETY: The slot is valid and pinned.
+                    unsafe { bindings::acceltcp_init_delayed_work(slot, Some(callback::<T>)) }
+                }),
+            }),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: Just initialised.
+        unsafe { bindings::disable_delayed_work(this.work.get()) };
+        Ok(this)
+    }
+
+    /// Lets the service run.
+    ///
+    /// # Safety
+    ///
+    /// The device's private data must be there, and stay until [`WeakDevice::revoke`] has returned. To be called
+    /// once.
+    pub(super) unsafe fn enable(&self) {
+        // SAFETY: The work item is initialised.
+        unsafe { bindings::enable_delayed_work(self.work.get()) };
+    }
+
+    /// Forgets the device, and waits for its service (process context).
+    pub(super) fn revoke(&self) {
+        *self.dev.lock() = None;
+        // SAFETY: The work item is initialised. It cannot be queued from here on.
+        unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
+    }
+
+    /// Has [`Driver::service`] run in `millis` milliseconds, sooner or later than was asked before. Nothing
+    /// happens when the device is gone. Any context.
+    pub(crate) fn run_service_in(&self, millis: u32) {
+        // SAFETY: The work item is initialised and the queue is the system's. A queued item is waited for
+        // before `self` may go, see `revoke()`.
+        unsafe {
+            bindings::mod_delayed_work(
+                bindings::system_dfl_wq,
+                self.work.get(),
+                msecs_to_jiffies(millis),
+            )
+        };
+    }
+
+    /// Where its frames come out, as long as it is up (process context).
+    pub(crate) fn ports(&self) -> Result<KVec<Port>> {
+        let mut raw: KVec<bindings::acceltcp_port> = KVec::new();
+        loop {
+            let found = {
+                let dev = self.dev.lock();
+                let Some(Pointer(dev)) = *dev else {
+                    return Ok(KVec::new());
+                };
+                let room = u32::try_from(raw.len())?;
+                // SAFETY: The device is alive by the invariant, `room` ports may be written.
+                unsafe { bindings::acceltcp_ports(dev.as_ptr(), raw.as_mut_ptr(), room) }
+            };
+            let found = found as usize;
+            if found <= raw.len() {
+                raw.truncate(found);
+                break;
+            }
+            raw.resize(found, bindings::acceltcp_port::default(), GFP_KERNEL)?;
+        }
+        let mut ports = KVec::with_capacity(raw.len(), GFP_KERNEL)?;
+        for port in raw {
+            ports.push(port.into(), GFP_KERNEL)?;
+        }
+        Ok(ports)
+    }
+}
+
+/// # Safety
+///
+/// To be called by the workqueue only, for the work item of a [`WeakDevice`] of driver `T`.
+unsafe extern "C" fn callback<T: Driver>(work: *mut bindings::work_struct) {
+    let work = work
+        .cast::<u8>()
+        .wrapping_sub(core::mem::offset_of!(bindings::delayed_work, work))
+        .cast::<bindings::delayed_work>();
+    // SAFETY: The work item is within a pinned `WeakDevice`, which waits for us in `revoke()`.
+    let this = unsafe { &*kernel::container_of!(Opaque::cast_from(work), WeakDevice, work) };
+    let Some(Pointer(dev)) = *this.dev.lock() else {
+        return;
+    };
+    // SAFETY: The private data is there until `revoke()` has returned, which waits for us.
+    T::service(unsafe { Device::<T>::from_raw(dev.as_ptr()) });
+}
