@@ -105,6 +105,8 @@ impl<M: Memory> Nic<M> {
             }
             Request::StatsRead(read) => self.stats_read(read.first.get(), header, reply),
             Request::MemoryRead => answer(&self.memory_reply()),
+            // A card without teardown.
+            Request::TeardownRead => Err(cmd::EOPNOTSUPP),
         }
     }
 

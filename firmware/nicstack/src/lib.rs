@@ -9,8 +9,7 @@
 //! * [`setup`]: connection setup; with [`cookie`], [`timestamp`], [`keys`] and [`hash`], and [`synack`].
 //! * [`listen`] and [`rule`]: the listeners that it serves; [`recent`] and [`half_open`]: the state that it has.
 //! * [`command`]: what the host orders; [`clock`]: the time that it keeps.
-//! * [`wheel`]: timers.
-//! * [`memory`]: the memory that the tables share; [`stats`]: what is counted.
+//! * [`memory`]: the memory that the tables share; [`wheel`]: their timers; [`stats`]: what is counted.
 
 #![no_std]
 #![forbid(unsafe_code)]
