@@ -22,7 +22,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CardAction {
-    /// Stop working on rings, but answer register reads and doorbells.
+    /// Stop working on rings, but take doorbells and answer updates.
     Stall,
     /// End a stall.
     Resume,

@@ -21,7 +21,7 @@ use crate::wire::{Capture, FlowQueues, WirePort};
 use acceltcp_abi::pci::CTRL_BAR_SIZE;
 use acceltcp_abi::regs::{self, sts};
 use parking_lot::{Mutex, RwLock};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,8 +58,6 @@ pub struct Card {
     pub(super) irqs: Interrupts,
     pub(super) stats: Stats,
     pub(super) status: AtomicU16,
-    /// The host rang the configuration queue while the card did not listen.
-    pub(super) update_waits: AtomicBool,
     pub(super) nic: Stack,
     pub(super) clock: Timer,
     pub(super) flows: FlowQueues,
@@ -106,7 +104,6 @@ impl Card {
             irqs: Interrupts::new(vectors, counters.clone()),
             stats: Stats::new(rings),
             status: AtomicU16::new(status(true)),
-            update_waits: AtomicBool::new(false),
             nic,
             clock: Timer::default(),
             flows: FlowQueues::new(wire.queues()),
@@ -291,7 +288,6 @@ impl Card {
         self.queues.reset();
         self.irqs.reset();
         self.stats.reset();
-        self.update_waits.store(false, Ordering::Release);
         self.show_link(datapath);
     }
 

@@ -83,7 +83,7 @@ impl CardControl for Controller {
 }
 
 impl Card {
-    /// Stops working; registers and doorbells are still taken.
+    /// Stops working on frames; registers, updates and doorbells are still taken.
     pub fn stall(&self) {
         self.counters.fault(FaultKind::Stall);
         let mut datapath = self.datapath.write();
@@ -100,7 +100,6 @@ impl Card {
         }
         datapath.condition = Condition::Running;
         drop(datapath);
-        self.reconfigure_if_asked();
         self.wake_all();
     }
 

@@ -27,7 +27,7 @@ const WIRE_BATCH: usize = 64;
 pub enum Condition {
     /// It works.
     Running,
-    /// It does nothing for the time being.
+    /// It moves no frame for the time being; updates are answered.
     Stalled,
     /// Its firmware died.
     Dead,

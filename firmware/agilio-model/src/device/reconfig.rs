@@ -10,7 +10,6 @@ use super::registers::{Registers, ME_FREQ_MHZ};
 use super::settings::{rx_rings, tx_rings, ConfigError, Settings};
 use crate::counters::Counter;
 use acceltcp_abi::regs::{self, ctrl, update};
-use std::sync::atomic::Ordering;
 
 /// Updates that change what packet work depends on.
 const SETTINGS: u32 = update::GEN
@@ -28,9 +27,8 @@ impl Card {
     pub(super) fn reconfigure(&self) {
         let mut regs = self.regs.lock();
         let mut datapath = self.datapath.write();
-        if datapath.condition != Condition::Running {
+        if datapath.condition == Condition::Dead {
             // The host sees the update stand.
-            self.update_waits.store(true, Ordering::Release);
             return;
         }
         let asked = regs.get32(regs::UPDATE) & !update::ERR;
@@ -53,13 +51,6 @@ impl Card {
             }
         };
         regs.set32(regs::UPDATE, answer);
-    }
-
-    /// Carries out an update that the host asked for while the card stalled.
-    pub(super) fn reconfigure_if_asked(&self) {
-        if self.update_waits.swap(false, Ordering::AcqRel) {
-            self.reconfigure();
-        }
     }
 
     fn update(

@@ -32,7 +32,7 @@ pub type Counters = BTreeMap<String, u64>;
 /// What can be done to a card from outside.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Stop processing packets and commands.
+    /// Stop processing packets; what the driver asks by registers is still answered.
     Stall,
     /// Go on after [`Action::Stall`].
     Resume,

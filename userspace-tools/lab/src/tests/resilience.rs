@@ -44,6 +44,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             card_reset,
         ),
         case(
+            "stall",
+            "a TX queue that stands still: the watchdog tells, and traffic goes on when the card does",
+            240,
+            stall,
+        ),
+        case(
             "unload-dead",
             "the module can be unloaded while the card is dead",
             180,
@@ -209,6 +215,32 @@ fn card_reset(context: &Context<'_>) -> Result<()> {
         "for i in $(seq 50); do ethtool -S nic0 | grep -qx ' *restarts: 1' && exit 0; sleep 0.05; done; exit 1",
     )?;
     wait_carrier(&session, true)?;
+    alive(&session)?;
+    drop(traffic);
+    context.finish(session)
+}
+
+fn stall(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    session.card(0)?.action(Action::Stall)?;
+    let traffic = session
+        .guest()
+        .spawn(Cmd::from("ping -q -n -f -s 1400 10.99.0.1").timeout(Duration::from_secs(300)))?;
+    // A restart does not mend this card, so the watchdog barks again.
+    for timeouts in 1..=2 {
+        guest_until(
+            &session,
+            "watchdog of the TX queue",
+            &format!("sleep 0.2; ethtool -S nic0 | grep -qx ' *tx_timeouts: {timeouts}'"),
+        )?;
+        guest_until(
+            &session,
+            "restart after the watchdog",
+            &format!("sleep 0.2; ethtool -S nic0 | grep -qx ' *restarts: {timeouts}'"),
+        )?;
+    }
+    ensure!(statistic(&session, "card_deaths")? == 0);
+    session.card(0)?.action(Action::Resume)?;
     alive(&session)?;
     drop(traffic);
     context.finish(session)

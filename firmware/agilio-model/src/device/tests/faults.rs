@@ -22,9 +22,8 @@ fn a_stalled_card_catches_up() {
     guest.card.receive(&frame_to_card(60));
     assert!(guest.sent().is_empty());
     assert_eq!(guest.dropped(DropReason::CardDead), 1);
-    assert_eq!(guest.reconfig(update::GEN), update::GEN, "not answered");
+    assert_eq!(guest.reconfig(update::GEN), 0, "answered");
     guest.card.resume();
-    assert_eq!(guest.read32(regs::UPDATE), 0, "answered now");
     guest.work(0);
     assert_eq!(guest.sent().len(), 1);
 }
