@@ -49,3 +49,19 @@ pub(super) fn statistic(session: &Session, name: &str) -> Result<u64> {
         .and_then(|value| value.parse().ok())
         .with_context(|| format!("no statistic {name}"))
 }
+
+/// Waits until a statistic of `ethtool -S` is as it ought to be.
+pub(super) fn statistic_until(
+    session: &Session,
+    name: &str,
+    good: impl Fn(u64) -> bool,
+) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let value = statistic(session, name)?;
+        if good(value) {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < PATIENCE, "{name} stays at {value}");
+    }
+}

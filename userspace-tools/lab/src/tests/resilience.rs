@@ -9,7 +9,7 @@ use anyhow::{ensure, Context as _, Result};
 
 use super::{
     driver::alive,
-    observe::{guest_until, statistic, PATIENCE},
+    observe::{guest_until, statistic, statistic_until, PATIENCE},
     Context, LabTest,
 };
 use crate::session::{Action, Cmd, Process, Session};
@@ -227,18 +227,8 @@ fn stall(context: &Context<'_>) -> Result<()> {
         .guest()
         .spawn(Cmd::from("ping -q -n -f -s 1400 10.99.0.1").timeout(Duration::from_secs(300)))?;
     // A restart does not mend this card, so the watchdog barks again.
-    for timeouts in 1..=2 {
-        guest_until(
-            &session,
-            "watchdog of the TX queue",
-            &format!("sleep 0.2; ethtool -S nic0 | grep -qx ' *tx_timeouts: {timeouts}'"),
-        )?;
-        guest_until(
-            &session,
-            "restart after the watchdog",
-            &format!("sleep 0.2; ethtool -S nic0 | grep -qx ' *restarts: {timeouts}'"),
-        )?;
-    }
+    statistic_until(&session, "tx_timeouts", |timeouts| timeouts >= 2)?;
+    statistic_until(&session, "restarts", |restarts| restarts >= 2)?;
     ensure!(statistic(&session, "card_deaths")? == 0);
     session.card(0)?.action(Action::Resume)?;
     alive(&session)?;
