@@ -6,6 +6,7 @@ mod basic;
 mod card;
 mod fallback;
 mod faults;
+mod flood;
 mod host;
 mod options;
 mod peer;
@@ -65,6 +66,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "the same when the server speaks first",
             400,
             faults::server_first,
+        ),
+        case(
+            "flood",
+            "no SYN of a flood reaches the host, and clients get through",
+            300,
+            flood::flood,
         ),
         case(
             "fallback",
