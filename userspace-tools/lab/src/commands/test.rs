@@ -114,6 +114,7 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
 /// this project's module.
 fn by_default(layout: &Layout, args: &Args, test: &LabTest) -> bool {
     args.names.is_empty()
+        && !test.name.starts_with(tests::LONG)
         && (!layout.guest_kernel().is_built() || !test.name.starts_with("upstream-"))
 }
 

@@ -24,6 +24,9 @@ use crate::{
     util::Layout,
 };
 
+/// Beginning of the names of tests that run only when they are named.
+pub(crate) const LONG: &str = "long-";
+
 /// A lab test.
 pub(crate) struct LabTest {
     /// Its name; its log is `build/log/test-NAME.log`.

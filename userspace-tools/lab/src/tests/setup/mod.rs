@@ -8,6 +8,7 @@ mod fallback;
 mod faults;
 mod flood;
 mod host;
+mod many;
 mod options;
 mod peer;
 mod queue;
@@ -17,7 +18,7 @@ use peer::Connection;
 
 use super::{
     observe::{counter_until, guest_until, statistic},
-    Context, LabTest,
+    Context, LabTest, LONG,
 };
 
 /// The tests of this folder.
@@ -120,6 +121,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "an accepted connection can be given to kTLS, and the module goes afterwards",
             180,
             host::ktls,
+        ),
+        LabTest::ours(
+            format!("{LONG}setup-faults"),
+            "5,000 connections at loss of 1, 5 and 20 percent, with reordering and duplicates",
+            7200,
+            many::many,
         ),
     ]
 }

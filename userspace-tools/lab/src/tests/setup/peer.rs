@@ -76,6 +76,7 @@ impl Connections {
 pub(super) struct Peer {
     process: Process,
     lines: Receiver<String>,
+    patience: Duration,
 }
 
 impl Peer {
@@ -105,7 +106,17 @@ impl Peer {
                 let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
             }
         });
-        Ok(Self { process, lines })
+        Ok(Self {
+            process,
+            lines,
+            patience: PATIENCE,
+        })
+    }
+
+    /// The same with another time for one command.
+    pub(super) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Starts a command, whose answer is for [`Peer::answer`].
@@ -114,7 +125,7 @@ impl Peer {
     }
 
     fn reply(&mut self) -> Result<Value> {
-        let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+        let Ok(line) = self.lines.recv_timeout(self.patience) else {
             let status = self.process.try_status();
             bail!("the script does not answer, its status is {status:?}");
         };
