@@ -4,14 +4,19 @@
 
 mod basic;
 mod card;
+mod changes;
 mod fallback;
 mod faults;
 mod flood;
 mod host;
+mod keys;
+mod netns;
 mod many;
 mod options;
 mod peer;
 mod queue;
+mod reuse;
+mod vlan;
 
 use anyhow::{ensure, Result};
 use peer::Connection;
@@ -121,6 +126,36 @@ pub(super) fn tests() -> Vec<LabTest> {
             "an accepted connection can be given to kTLS, and the module goes afterwards",
             180,
             host::ktls,
+        ),
+        case(
+            "keys",
+            "keys of cookies change under way, by the clock and on demand",
+            240,
+            keys::keys,
+        ),
+        case(
+            "vlan",
+            "listeners on VLAN devices of a card, also of another namespace",
+            240,
+            vlan::vlan,
+        ),
+        case(
+            "netns",
+            "cards in network namespaces, several cards in one, cards that go and come",
+            300,
+            netns::netns,
+        ),
+        case(
+            "changes",
+            "sysctls and the device of a listener change while it listens",
+            240,
+            changes::changes,
+        ),
+        case(
+            "reuse",
+            "a client that comes back with the port of a connection that it has forgotten",
+            180,
+            reuse::reuse,
         ),
         LabTest::ours(
             format!("{LONG}setup-faults"),

@@ -174,6 +174,14 @@ def status(name):
     return dict(zip(("offload", "reason", "rules", "reserved"), struct.unpack("4I", raw)))
 
 
+def offload(name, flags):
+    listeners[name].sock.setsockopt(SOL_ACCELTCP, ACCELTCP_OFFLOAD, struct.pack("I", flags))
+
+
+def bind(name, device):
+    listeners[name].sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+
+
 def wait_status(name, reason, seconds=20):
     end = time.monotonic() + seconds
     while (found := status(name))["reason"] != reason:

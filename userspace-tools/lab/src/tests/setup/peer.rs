@@ -13,6 +13,8 @@ use serde_json::{json, Value};
 
 use crate::session::{Cmd, Piece, Process, Session};
 
+const PEER: &str = include_str!("peer.py");
+
 /// Time for one command of the script.
 const PATIENCE: Duration = Duration::from_secs(150);
 
@@ -20,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 pub(super) mod reason {
     pub(in super::super) const NONE: u32 = 0;
     pub(in super::super) const NOT_ASKED: u32 = 1;
+    pub(in super::super) const NO_DEVICE: u32 = 3;
     pub(in super::super) const TABLE_FULL: u32 = 4;
     pub(in super::super) const AUTHENTICATED: u32 = 5;
     pub(in super::super) const SYNCOOKIES: u32 = 7;
@@ -90,8 +93,20 @@ impl Peer {
         Self::new(session.wire().spawn(Self::command())?)
     }
 
+    /// In a network namespace of the guest's.
+    pub(super) fn netns(session: &Session, name: &str) -> Result<Self> {
+        let script = ["ip", "netns", "exec", name, "python3", "-c", PEER];
+        Self::new(session.guest().spawn(Cmd::new(script).open_stdin())?)
+    }
+
+    /// On the wire side; the commands are those of `raw.py`.
+    pub(super) fn raw(session: &Session) -> Result<Self> {
+        let script = ["python3", "-c", include_str!("raw.py")];
+        Self::new(session.wire().spawn(Cmd::new(script).open_stdin())?)
+    }
+
     fn command() -> Cmd {
-        Cmd::new(["python3", "-c", include_str!("peer.py")]).open_stdin()
+        Cmd::new(["python3", "-c", PEER]).open_stdin()
     }
 
     fn new(mut process: Process) -> Result<Self> {

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+"""Clients of the setup tests whose every segment is chosen by the test.
+
+Commands are as those of peer.py. The clients have an address that no stack answers for.
+"""
+
+import errno
+import json
+import random
+import socket
+import struct
+import sys
+import time
+
+ETH_P_IP = 0x0800
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+
+clients = {}
+
+
+def checksum(data):
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+class Client:
+    """One end of a connection over `device`, and what it has seen of the other."""
+
+    def __init__(self, device, mac, source, host, port, sport):
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
+        self.sock.bind((device, ETH_P_IP))
+        self.ethernet = bytes.fromhex(mac.replace(":", "")) + self.sock.getsockname()[4]
+        self.addresses = socket.inet_aton(source) + socket.inet_aton(host)
+        self.ports = struct.pack("!HH", sport, port)
+        self.seq = self.ack = 0
+
+    def send(self, flags, data=b"", options=b""):
+        offset = (20 + len(options)) // 4 << 4
+        rest = struct.pack("!IIBBHHH", self.seq, self.ack, offset, flags, 65535, 0, 0)
+        tcp = self.ports + rest + options + data
+        pseudo = self.addresses + struct.pack("!HH", socket.IPPROTO_TCP, len(tcp))
+        tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]
+        ip = struct.pack("!BBHIBBH", 0x45, 0, 20 + len(tcp), 0, 64, socket.IPPROTO_TCP, 0)
+        ip += self.addresses
+        ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+        self.sock.send(self.ethernet + struct.pack("!H", ETH_P_IP) + ip + tcp)
+
+    def receive(self, good, seconds=20):
+        """The first segment to this client for which `good` holds: its flags, seq, ack and data."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.sock.settimeout(left)
+            try:
+                frame = self.sock.recv(65535)
+            except TimeoutError:
+                break
+            ip = frame[14:]
+            if ip[9] != socket.IPPROTO_TCP or ip[12:20] != self.addresses[4:] + self.addresses[:4]:
+                continue
+            tcp = ip[4 * (ip[0] & 15):struct.unpack("!H", ip[2:4])[0]]
+            if tcp[:4] != self.ports[2:] + self.ports[:2]:
+                continue
+            seq, ack, offset, flags = struct.unpack("!IIBB", tcp[4:14])
+            if good(flags, seq, ack, tcp[offset >> 4 << 2:]):
+                return flags, seq, ack, tcp[offset >> 4 << 2:]
+        raise RuntimeError("waited in vain for a segment")
+
+
+def syn(name, again=False, **args):
+    """Sends a SYN and waits for the SYN-ACK; the handshake is not ended."""
+    if not again:
+        clients[name] = client = Client(**args)
+        client.isn = random.getrandbits(32)
+    client = clients[name]
+    client.seq, client.ack = client.isn, 0
+    client.send(SYN, options=struct.pack("!BBH", 2, 4, 1460))
+    expected = client.isn + 1 & 0xFFFFFFFF
+    _, seq, _, _ = client.receive(lambda f, s, a, d: f & (SYN | ACK) == SYN | ACK and a == expected)
+    client.seq, client.ack = expected, seq + 1 & 0xFFFFFFFF
+
+
+def data(name, text):
+    """Sends bytes with an ACK."""
+    clients[name].send(ACK | PSH, text.encode())
+
+
+def echo(name, text):
+    """Sends bytes, and waits until they come back."""
+    client = clients[name]
+    data(name, text)
+    back = text.encode()
+    client.receive(lambda f, s, a, d: not f & RST and s == client.ack and d == back)
+    client.seq = client.seq + len(back) & 0xFFFFFFFF
+    client.ack = client.ack + len(back) & 0xFFFFFFFF
+
+
+def end(name):
+    """Resets the connection."""
+    clients.pop(name).send(RST | ACK)
+
+
+def answer(line):
+    args = json.loads(line)
+    try:
+        return {"ok": globals()[args.pop("do")](**args)}
+    except OSError as error:
+        return {"error": errno.errorcode.get(error.errno, str(error))}
+    except RuntimeError as error:
+        return {"error": str(error)}
+
+
+for command in sys.stdin:
+    print(json.dumps(answer(command)), flush=True)
