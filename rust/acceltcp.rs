@@ -19,7 +19,7 @@ use kernel::{
 struct AccelTcp {
     // Cards go before what they are used for.
     #[pin]
-    driver: driver::Registration<pci::Adapter<agilio::AgilioDriver>>,
+    driver: driver::Registration<pci::Adapter<net::pci::Adapter<agilio::Agilio>>>,
     _control: control::Control,
     _offload: offload::Offload,
 }

@@ -179,7 +179,7 @@ impl<'a> Vnic<'a> {
 
     /// Tells a card that has come up what this driver understands, and gives it a key and the time. Without
     /// success it stays a plain NIC.
-    pub(super) fn attach(&self, control: &mut Control<'a>) {
+    pub(super) fn attach(&self, control: &mut Control) {
         if !self.caps.sets_up() {
             return;
         }

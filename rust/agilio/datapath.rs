@@ -8,18 +8,18 @@ use super::{
     reconfig::Session,
     ring_rx,
     ring_tx,
-    service::LinkInterrupt,
     vector::Vector,
     vnic::Vnic, //
 };
 use crate::net::{
     device::{
         features,
+        rss_key,
         Device,
         RxMode, //
     },
     ethtool::Coalesce,
-    irq, //
+    pci::set_bus_master, //
 };
 use crate::offload::rules::Installed;
 use acceltcp_abi::{
@@ -49,7 +49,7 @@ const DEFAULT_COALESCE: Coalesce = Coalesce {
 };
 
 /// Settings and state of the datapath.
-pub(crate) struct Control<'a> {
+pub(crate) struct Control {
     /// The datapath is up.
     pub(super) up: bool,
     /// Ring pairs in use.
@@ -78,15 +78,10 @@ pub(crate) struct Control<'a> {
     pub(super) rules: Installed,
     /// The card takes commands of the offloads.
     pub(super) attached: Option<Attached>,
-    irqs: KVec<irq::Registration<Vector<'a>>>,
-    link_irq: Option<irq::Registration<LinkInterrupt>>,
 }
 
-impl Control<'_> {
+impl Control {
     pub(super) fn new(caps: &Caps, rings: u32) -> Self {
-        let mut rss_key = [0; regs::RSS_KEY_SIZE];
-        // SAFETY: The key has as many bytes as are said.
-        unsafe { crate::bindings::netdev_rss_key_fill(rss_key.as_mut_ptr().cast(), rss_key.len()) };
         let mut this = Self {
             up: false,
             rings,
@@ -97,13 +92,11 @@ impl Control<'_> {
             mode: RxMode::default(),
             groups: KVec::new(),
             installed: KVec::new(),
-            rss_key,
+            rss_key: rss_key(),
             rss_table: [0; regs::RSS_ITBL_SIZE],
             word: caps.ctrl & !(ctrl::PROMISC | ctrl::L2MC),
             rules: Installed::new(),
             attached: None,
-            irqs: KVec::new(),
-            link_irq: None,
         };
         this.spread_evenly();
         this
@@ -140,13 +133,12 @@ impl Control<'_> {
 
 impl<'a> Vnic<'a> {
     /// Brings the datapath up (RTNL held).
-    pub(super) fn up(&self, dev: &Device<Self>, control: &mut Control<'a>) -> Result {
+    pub(super) fn up(&self, dev: &Device<Self>, control: &mut Control) -> Result {
         if control.up {
             return Ok(());
         }
         // `down()` may have taken it away from a card that did not answer.
-        // SAFETY: The device is bound to this driver.
-        unsafe { crate::bindings::pci_set_master(irq::raw_pci(self.pdev)) };
+        set_bus_master(self.pdev, true);
         let result = self
             .request_irqs(control)
             .and_then(|()| self.install(dev, control));
@@ -166,7 +158,7 @@ impl<'a> Vnic<'a> {
     }
 
     /// Takes the datapath down (RTNL held).
-    pub(super) fn down(&self, dev: &Device<Self>, control: &mut Control<'a>) {
+    pub(super) fn down(&self, dev: &Device<Self>, control: &mut Control) {
         if !control.up {
             return;
         }
@@ -177,7 +169,7 @@ impl<'a> Vnic<'a> {
     }
 
     /// Undoes as much of [`Vnic::up`] as was done.
-    fn take_down(&self, control: &mut Control<'a>) {
+    fn take_down(&self, control: &mut Control) {
         let stopped = self.reconfig.with(|session| {
             let regs = session.regs();
             regs.write32(regs::CTRL, 0);
@@ -191,14 +183,12 @@ impl<'a> Vnic<'a> {
                 self.device(),
                 "card does not stop, cutting it off from memory\n"
             );
-            // SAFETY: The device is bound to this driver.
-            unsafe { crate::bindings::pci_clear_master(irq::raw_pci(self.pdev)) };
+            set_bus_master(self.pdev, false);
         }
         for vector in &self.vectors {
             vector.napi.disable();
         }
-        control.irqs.clear();
-        control.link_irq = None;
+        self.irqs.release();
         control.installed.clear();
         control.rules.forget(&*self.card);
         control.attached = None;
@@ -217,8 +207,8 @@ impl<'a> Vnic<'a> {
     pub(super) fn restart_locked(
         &self,
         dev: &Device<Self>,
-        control: &mut Control<'a>,
-        change: impl FnOnce(&mut Control<'a>),
+        control: &mut Control,
+        change: impl FnOnce(&mut Control),
     ) -> Result {
         let was_up = control.up;
         self.down(dev, control);
@@ -231,29 +221,21 @@ impl<'a> Vnic<'a> {
     }
 
     /// Requests the interrupts of the rings in use and of the link.
-    fn request_irqs(&self, control: &mut Control<'a>) -> Result {
+    fn request_irqs(&self, control: &Control) -> Result {
         let name = self.device().name();
-        // SAFETY: Registrations are kept in `control` and dropped in `take_down()`.
-        unsafe {
-            let irq_name = CString::try_from_fmt(fmt!("acceltcp-{}-link", name))?;
-            control.link_irq = Some(self.irqs.request(
-                ids::VECTOR_LSC.into(),
-                irq_name,
-                self.link.clone(),
-            )?);
-            for vector in self.vectors.iter().take(control.rings as usize) {
-                let irq_name =
-                    CString::try_from_fmt(fmt!("acceltcp-{}-ring{}", name, vector.index))?;
-                let entry = Vector::entry(vector.index).into();
-                let registration = self.irqs.request(entry, irq_name, vector.clone())?;
-                control.irqs.push(registration, GFP_KERNEL)?;
-            }
+        let irq_name = CString::try_from_fmt(fmt!("acceltcp-{}-link", name))?;
+        self.irqs
+            .request(ids::VECTOR_LSC.into(), irq_name, self.link.clone())?;
+        for vector in self.vectors.iter().take(control.rings as usize) {
+            let irq_name = CString::try_from_fmt(fmt!("acceltcp-{}-ring{}", name, vector.index))?;
+            let entry = Vector::entry(vector.index).into();
+            self.irqs.request(entry, irq_name, vector.clone())?;
         }
         Ok(())
     }
 
     /// Makes the rings, has the card take them, and hands them to their owners.
-    fn install(&self, dev: &Device<Self>, control: &mut Control<'a>) -> Result {
+    fn install(&self, dev: &Device<Self>, control: &mut Control) -> Result {
         let regs = &self.regs;
         let mut buffer_len = 0;
         let mut mask = 0u64;
@@ -312,7 +294,7 @@ impl<'a> Vnic<'a> {
     fn configure(
         &self,
         dev: &Device<Self>,
-        control: &mut Control<'a>,
+        control: &mut Control,
         mask: u64,
         buffer_len: usize,
     ) -> Result {
@@ -347,7 +329,7 @@ impl<'a> Vnic<'a> {
     }
 
     /// Has the card take the receive hash settings.
-    pub(super) fn apply_rss(&self, control: &Control<'a>) -> Result {
+    pub(super) fn apply_rss(&self, control: &Control) -> Result {
         self.reconfig.with(|session| {
             write_rss(session, control);
             session.update(update::RSS)
@@ -355,7 +337,7 @@ impl<'a> Vnic<'a> {
     }
 
     /// Writes interrupt moderation to its registers.
-    fn write_coalesce(&self, session: &Session<'_, '_>, control: &Control<'a>) {
+    fn write_coalesce(&self, session: &Session<'_, '_>, control: &Control) {
         let regs = session.regs();
         let value = |c: Coalesce| c.frames << 16 | c.usecs * self.caps.ticks_per_us;
         for ring in 0..control.rings as usize {
@@ -365,7 +347,7 @@ impl<'a> Vnic<'a> {
     }
 
     /// Has the card take interrupt moderation.
-    pub(super) fn apply_coalesce(&self, control: &Control<'a>) -> Result {
+    pub(super) fn apply_coalesce(&self, control: &Control) -> Result {
         self.reconfig.with(|session| {
             self.write_coalesce(session, control);
             session.update(update::IRQMOD)
@@ -373,7 +355,7 @@ impl<'a> Vnic<'a> {
     }
 
     /// Has the card take what to receive.
-    pub(super) fn apply_rx_mode(&self, control: &mut Control<'a>) -> Result {
+    pub(super) fn apply_rx_mode(&self, control: &mut Control) -> Result {
         let word = control.word(&self.caps) | ctrl::ENABLE;
         let word1 = control.word1(&self.caps);
         self.reconfig.with(|session| {
@@ -385,7 +367,7 @@ impl<'a> Vnic<'a> {
     }
 
     /// Tells the card of multicast groups joined and left.
-    fn sync_groups(&self, control: &mut Control<'a>) -> Result {
+    fn sync_groups(&self, control: &mut Control) -> Result {
         let (Some(place), true) = (self.caps.mbox, self.caps.ctrl1 & ctrl1::MCAST_FILTER != 0)
         else {
             return Ok(());
@@ -419,7 +401,7 @@ impl<'a> Vnic<'a> {
     }
 
     /// Has the card take feature bits of the network device.
-    pub(super) fn apply_features(&self, control: &mut Control<'a>, wanted: u64) -> Result {
+    pub(super) fn apply_features(&self, control: &mut Control, wanted: u64) -> Result {
         let on = |feature, bits| {
             if wanted & feature != 0 {
                 self.caps.ctrl & bits
@@ -450,7 +432,7 @@ impl<'a> Vnic<'a> {
 }
 
 /// Writes the settings of the receive hash to their registers.
-fn write_rss(session: &Session<'_, '_>, control: &Control<'_>) {
+fn write_rss(session: &Session<'_, '_>, control: &Control) {
     let regs = session.regs();
     let write = |base: usize, bytes: &[u8]| {
         for (index, word) in bytes.chunks_exact(4).enumerate() {

@@ -23,8 +23,13 @@ mod vnic;
 
 use crate::{
     net::{
-        device::Registration,
-        irq, //
+        device::{
+            Config,
+            Device,
+            NewDevice, //
+        },
+        irq,
+        pci::Nic, //
     },
     offload::device,
 };
@@ -34,12 +39,13 @@ use acceltcp_abi::{
     tlv::features, //
 };
 use caps::Caps;
+use core::ops::RangeInclusive;
 use kernel::{
-    device::Core,
-    dma::{
-        Device as _,
-        DmaMask, //
+    device::{
+        Bound,
+        Core, //
     },
+    dma::DmaMask,
     pci,
     prelude::*,
     sync::Arc, //
@@ -47,66 +53,64 @@ use kernel::{
 use regs::Regs;
 use vnic::Vnic;
 
-/// The PCI driver.
-pub(crate) struct AgilioDriver;
+/// The driver.
+pub(crate) struct Agilio;
 
-/// What a bound function owns.
-pub(crate) struct Bound<'a> {
-    // The offloads forget the card before it goes.
-    _offload: Option<device::Registration>,
-    _netdev: Registration<Vnic<'a>>,
+/// What is found out about a card.
+pub(crate) struct Found<'a> {
+    regs: Arc<Regs<'a>>,
+    caps: Caps,
 }
 
 kernel::pci_device_table!(
     PCI_TABLE,
-    <AgilioDriver as pci::Driver>::IdInfo,
+    (),
     [(
         pci::DeviceId::from_id(pci::Vendor::NETRONOME, ids::DEVICE_NFP6000_VF as u32),
         ()
     )]
 );
 
-impl pci::Driver for AgilioDriver {
-    type IdInfo = ();
-    type Data<'bound> = Bound<'bound>;
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+impl Nic for Agilio {
+    const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
+    const DMA: DmaMask = DmaMask::new::<{ ids::DMA_BITS }>();
+    type Found<'a> = Found<'a>;
+    type Private<'a> = Vnic<'a>;
+    // The offloads forget the card before it goes.
+    type Kept = Option<device::Registration>;
 
-    fn probe<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
-        bind(pdev)
+    fn probe<'a>(pdev: &'a pci::Device<Core<'_>>) -> Result<Self::Found<'a>> {
+        let regs = Arc::new(Regs::new(pdev)?, GFP_KERNEL)?;
+        let caps = Caps::read(pdev.as_ref(), &regs)?;
+        quiesce(&regs)?;
+        Ok(Found { regs, caps })
     }
-}
 
-fn bind<'a>(pdev: &'a pci::Device<Core<'_>>) -> Result<Bound<'a>> {
-    pdev.enable_device_mem()?;
-    pdev.set_master();
-    // SAFETY: Nothing was mapped for DMA yet.
-    unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<{ ids::DMA_BITS }>())? };
+    fn vectors(found: &Self::Found<'_>) -> RangeInclusive<u32> {
+        vnic::vector_range(found.caps.rings)
+    }
 
-    let regs = Arc::new(Regs::new(pdev)?, GFP_KERNEL)?;
-    let caps = Caps::read(pdev.as_ref(), &regs)?;
-    let (min, max) = vnic::vector_range(caps.rings);
-    let irqs = irq::Vectors::new(pdev, min, max)?;
-    let rings = caps.rings.min(irqs.count() - u32::from(ids::VECTOR_RING0));
-    quiesce(&regs)?;
-    announce(pdev, &caps, rings);
+    fn queues(found: &Self::Found<'_>, vectors: u32) -> u32 {
+        let left = vectors - u32::from(ids::VECTOR_RING0);
+        found.caps.rings.min(left)
+    }
 
-    // SAFETY: The registration goes into the driver's data, which is dropped when the function is unbound.
-    let netdev = unsafe {
-        Registration::new(pdev.as_ref(), rings, |dev| {
-            Vnic::new(&dev, pdev, regs, caps, irqs, rings)
-        })
-    }?;
-    let offload = match netdev.device().private().offload() {
-        Some(card) => Some(device::Registration::new(card.clone())?),
-        None => None,
-    };
-    Ok(Bound {
-        _offload: offload,
-        _netdev: netdev,
-    })
+    fn build<'a>(
+        found: Self::Found<'a>,
+        pdev: &'a pci::Device<Bound>,
+        vectors: &'a irq::Vectors<'a>,
+        dev: &NewDevice<'_>,
+    ) -> Result<(impl PinInit<Self::Private<'a>, Error>, Config)> {
+        let rings = Self::queues(&found, vectors.count());
+        announce(pdev, &found.caps, rings);
+        Vnic::new(dev, pdev, found.regs, found.caps, vectors, rings)
+    }
+
+    fn registered(dev: &Device<Self::Private<'_>>) -> Result<Self::Kept> {
+        let card = dev.private().offload();
+        card.map(|card| device::Registration::new(card.clone()))
+            .transpose()
+    }
 }
 
 /// Stops whatever the card may be doing since a former driver.
@@ -122,7 +126,7 @@ fn quiesce(regs: &Arc<Regs<'_>>) -> Result {
     })
 }
 
-fn announce(pdev: &pci::Device, caps: &Caps, rings: u32) {
+fn announce(pdev: &pci::Device<Bound>, caps: &Caps, rings: u32) {
     let (major, minor) = (caps.version.major(), caps.version.minor());
     let Some(found) = &caps.acceltcp else {
         dev_info!(pdev, "Agilio VF, firmware ABI {major}.{minor}, {rings} ring pairs, no AccelTCP: a plain NIC\n");

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::net::{
     device::{
+        default_queues,
         features,
         Config,
         Device,
@@ -43,6 +44,7 @@ use acceltcp_abi::{
         update, //
     }, //
 };
+use core::ops::RangeInclusive;
 use kernel::{
     device::Bound,
     new_mutex,
@@ -80,8 +82,8 @@ pub(crate) struct Vnic<'a> {
     pub(super) card: Arc<Card>,
     pub(super) health: Health,
     #[pin]
-    pub(super) control: Mutex<Control<'a>>,
-    pub(super) irqs: irq::Vectors<'a>,
+    pub(super) control: Mutex<Control>,
+    pub(super) irqs: &'a irq::Vectors<'a>,
 }
 
 impl<'a> Vnic<'a> {
@@ -91,7 +93,7 @@ impl<'a> Vnic<'a> {
         pdev: &'a pci::Device<Bound>,
         regs: Arc<Regs<'a>>,
         caps: Caps,
-        irqs: irq::Vectors<'a>,
+        irqs: &'a irq::Vectors<'a>,
         rings: u32,
     ) -> Result<(impl PinInit<Self, Error> + 'a, Config)> {
         let checksums = Arc::new(Atomic::new(caps.has(ctrl::RXCSUM)), GFP_KERNEL)?;
@@ -103,7 +105,7 @@ impl<'a> Vnic<'a> {
         let link = Arc::new(LinkInterrupt::new(service.clone()), GFP_KERNEL)?;
 
         let card = Card::new(dev)?;
-        let active = rings.min(default_rings());
+        let active = rings.min(default_queues());
         let config = Config {
             features: hardware_features(&caps) | features::HIGHDMA,
             hw_features: hardware_features(&caps),
@@ -141,12 +143,6 @@ impl<'a> Vnic<'a> {
     pub(super) fn device(&self) -> &'a kernel::device::Device<Bound> {
         self.pdev.as_ref()
     }
-}
-
-/// Ring pairs in use at first: as many as the machine has CPUs to serve them.
-fn default_rings() -> u32 {
-    // SAFETY: The function has no preconditions.
-    unsafe { crate::bindings::netif_get_num_default_rss_queues() }.max(1) as u32
 }
 
 /// The largest MTU whose frames fit into a page with their metadata.
@@ -283,9 +279,6 @@ impl Driver for Vnic<'_> {
 }
 
 /// Least number of MSI-X vectors, and what the driver asks for with `rings` ring pairs.
-pub(crate) fn vector_range(rings: u32) -> (u32, u32) {
-    (
-        ids::MIN_VECTORS.into(),
-        u32::from(ids::VECTOR_RING0) + rings,
-    )
+pub(crate) fn vector_range(rings: u32) -> RangeInclusive<u32> {
+    ids::MIN_VECTORS.into()..=u32::from(ids::VECTOR_RING0) + rings
 }

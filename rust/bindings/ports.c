@@ -22,8 +22,7 @@ static void acceltcp_add(struct acceltcp_walk *walk, struct net_device *dev,
 	const struct net *net = dev_net_rcu(dev);
 	struct acceltcp_port *to;
 
-	if (!(READ_ONCE(dev->flags) & IFF_UP) ||
-	    rcu_access_pointer(dev->rx_handler))
+	if (!netif_running(dev) || rcu_access_pointer(dev->rx_handler))
 		return;
 	if (walk->count++ >= walk->room)
 		return;
@@ -60,7 +59,7 @@ static bool acceltcp_is_vlan(const struct net_device *dev)
 {
 	return is_vlan_dev(dev) && vlan_dev_priv(dev)->vlan_id &&
 	       (vlan_dev_priv(dev)->flags & VLAN_FLAG_REORDER_HDR) &&
-	       (READ_ONCE(dev->flags) & IFF_UP);
+	       netif_running(dev);
 }
 
 static int acceltcp_visit(struct net_device *upper,
@@ -89,7 +88,7 @@ unsigned int acceltcp_ports(struct net_device *dev, struct acceltcp_port *to,
 	struct acceltcp_walk walk = { .dev = dev, .to = to, .room = room };
 
 	rcu_read_lock();
-	if (READ_ONCE(dev->flags) & IFF_UP) {
+	if (netif_running(dev)) {
 		acceltcp_add(&walk, dev, ACCELTCP_NO_VLAN, ACCELTCP_NO_VLAN);
 #if IS_ENABLED(CONFIG_VLAN_8021Q)
 		struct netdev_nested_priv priv = { .data = &walk };

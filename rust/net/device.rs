@@ -17,10 +17,12 @@ use super::{
 };
 use crate::bindings;
 use core::{
+    cell::Cell,
     marker::PhantomData,
     ptr::NonNull, //
 };
 use kernel::{
+    device::Bound,
     error::to_result,
     prelude::*,
     sync::Arc,
@@ -311,6 +313,20 @@ unsafe fn private_ptr<T>(dev: *mut bindings::net_device) -> *mut T {
     unsafe { core::ptr::addr_of_mut!((*dev).priv_).cast() }
 }
 
+/// Queues that a device uses of each kind, unless the user says otherwise.
+pub(crate) fn default_queues() -> u32 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::netif_get_num_default_rss_queues() }.max(1) as u32
+}
+
+/// Key of the receive hash, the same for all devices of the machine.
+pub(crate) fn rss_key<const N: usize>() -> [u8; N] {
+    let mut key = [0; N];
+    // SAFETY: The key has as many bytes as are said.
+    unsafe { bindings::netdev_rss_key_fill(key.as_mut_ptr().cast(), key.len()) };
+    key
+}
+
 /// What a driver sets before the device can be seen.
 pub(crate) struct Config {
     /// Features that are there and on.
@@ -347,73 +363,104 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 // SAFETY: It gives out `&Device<T>` only.
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
-impl<T: Driver> Registration<T> {
-    /// Makes and registers an Ethernet device with `max_queues` queues of each kind.
-    ///
-    /// `init` gets the device to take pointers from; its private data is not there yet.
+/// A network device that is not registered yet. It is freed unless it gets so.
+pub(super) struct Unregistered<T: Driver> {
+    dev: NonNull<bindings::net_device>,
+    weak: Arc<WeakDevice>,
+    registered: Cell<bool>,
+    _private: PhantomData<T>,
+}
+
+impl<T: ethtool::Operations> Unregistered<T> {
+    /// An Ethernet device with `max_queues` queues of each kind.
+    pub(super) fn new(parent: &kernel::device::Device<Bound>, max_queues: u32) -> Result<Self> {
+        const {
+            // `alloc_netdev_mqs()` aligns the private data to a cache line.
+            assert!(core::mem::align_of::<T>() <= 32);
+        }
+        let size = i32::try_from(core::mem::size_of::<T>())?;
+        // SAFETY: Any sizes may be asked for.
+        let dev = unsafe { bindings::alloc_etherdev_mqs(size, max_queues, max_queues) };
+        let dev = NonNull::new(dev).ok_or(ENOMEM)?;
+        // SAFETY: The device is ours alone until it is registered; `parent` is a `struct device` and is
+        // alive while the device is registered.
+        unsafe {
+            let ptr = dev.as_ptr();
+            (*ptr).dev.parent = dma::raw(parent);
+            (*ptr).netdev_ops = &ops::Table::<T>::NETDEV;
+            (*ptr).ethtool_ops = &ethtool::Table::<T>::OPS;
+        }
+        // SAFETY: The device is freed after `revoke()`, in `drop()` here or of the registration.
+        let weak = unsafe { WeakDevice::new::<T>(dev) }.inspect_err(|_| {
+            // SAFETY: Allocated above.
+            unsafe { bindings::free_netdev(dev.as_ptr()) }
+        })?;
+        Ok(Self {
+            dev,
+            weak,
+            registered: Cell::new(false),
+            _private: PhantomData,
+        })
+    }
+
+    /// The device, to take pointers from; its private data is not there yet.
+    pub(super) fn new_device(&self) -> NewDevice<'_> {
+        NewDevice {
+            dev: self.dev,
+            weak: &self.weak,
+        }
+    }
+
+    /// Registers the device. To be called once.
     ///
     /// # Safety
     ///
     /// The caller must not `mem::forget()` the registration or keep its `Drop` from running: the device
     /// calls into `T`, whose borrows may end.
-    pub(crate) unsafe fn new<E, I>(
-        parent: &kernel::device::Device,
-        max_queues: u32,
-        init: impl FnOnce(NewDevice<'_>) -> Result<(I, Config)>,
-    ) -> Result<Self>
+    pub(super) unsafe fn register<E>(
+        &self,
+        private: impl PinInit<T, E>,
+        config: Config,
+    ) -> Result<Registration<T>>
     where
-        T: ethtool::Operations,
-        I: PinInit<T, E>,
         Error: From<E>,
     {
-        let size = i32::try_from(core::mem::size_of::<T>())?;
-        // SAFETY: Any sizes may be asked for.
-        let dev = unsafe { bindings::alloc_etherdev_mqs(size, max_queues, max_queues) };
-        let dev = NonNull::new(dev).ok_or(ENOMEM)?;
-        let mut allocated = Allocated { dev, weak: None };
-
-        let ptr = dev.as_ptr();
-        // SAFETY: The device is ours alone until it is registered; `parent` is a `struct device` and is
-        // alive while the device is registered.
-        unsafe {
-            (*ptr).dev.parent = dma::raw(parent);
-            (*ptr).netdev_ops = &ops::Table::<T>::NETDEV;
-            (*ptr).ethtool_ops = &ethtool::Table::<T>::OPS;
+        if self.registered.get() {
+            return Err(EBUSY);
         }
-        const {
-            // `alloc_netdev_mqs()` aligns the private data to a cache line.
-            assert!(core::mem::align_of::<T>() <= 32);
-        }
-        // SAFETY: The device is freed after `revoke()`, in `drop()` here or of the guard.
-        let weak = unsafe { WeakDevice::new::<T>(dev) }?;
-        allocated.weak = Some(weak.clone());
-        let (private, config) = init(NewDevice {
-            dev,
-            weak: weak.clone(),
-            _dev: PhantomData,
-        })?;
+        let ptr = self.dev.as_ptr();
         config.apply(ptr)?;
-        // SAFETY: The private data has room for a `T`, is pinned, and was not initialised before.
+        // SAFETY: The private data has room for a `T`, is pinned, and was not initialised before, as that would have
+        // made the device registered, or was undone below.
         unsafe { pin_init::raw_try_init(private_ptr::<T>(ptr), private) }?;
         // SAFETY: The private data is dropped after `revoke()` only.
-        unsafe { weak.enable() };
+        unsafe { self.weak.enable() };
 
         // SAFETY: Everything that the operations need is in place.
         let registered = to_result(unsafe { bindings::register_netdev(ptr) });
         if let Err(err) = registered {
-            weak.revoke();
+            self.weak.revoke();
             // SAFETY: Initialised above, and out of reach of everyone else.
             unsafe { core::ptr::drop_in_place(private_ptr::<T>(ptr)) };
             return Err(err);
         }
-        allocated.weak = None;
-        core::mem::forget(allocated);
+        self.registered.set(true);
         // INVARIANT: Just registered, with private data.
-        Ok(Self {
-            dev,
-            weak,
+        Ok(Registration {
+            dev: self.dev,
+            weak: self.weak.clone(),
             _owns: PhantomData,
         })
+    }
+}
+
+impl<T: Driver> Drop for Unregistered<T> {
+    fn drop(&mut self) {
+        if !self.registered.get() {
+            self.weak.revoke();
+            // SAFETY: Allocated by `alloc_etherdev_mqs()`, not registered.
+            unsafe { bindings::free_netdev(self.dev.as_ptr()) }
+        }
     }
 }
 
@@ -439,27 +486,10 @@ impl<T: Driver> Drop for Registration<T> {
     }
 }
 
-/// Frees a device that did not get registered.
-struct Allocated {
-    dev: NonNull<bindings::net_device>,
-    weak: Option<Arc<WeakDevice>>,
-}
-
-impl Drop for Allocated {
-    fn drop(&mut self) {
-        if let Some(weak) = &self.weak {
-            weak.revoke();
-        }
-        // SAFETY: Allocated by `alloc_etherdev_mqs()`, not registered.
-        unsafe { bindings::free_netdev(self.dev.as_ptr()) }
-    }
-}
-
 /// A device that is being made.
 pub(crate) struct NewDevice<'a> {
     dev: NonNull<bindings::net_device>,
-    weak: Arc<WeakDevice>,
-    _dev: PhantomData<&'a ()>,
+    weak: &'a Arc<WeakDevice>,
 }
 
 impl NewDevice<'_> {
@@ -470,7 +500,7 @@ impl NewDevice<'_> {
 
     /// The device for those who may outlive it. Its service runs once the private data is there.
     pub(crate) fn weak(&self) -> &Arc<WeakDevice> {
-        &self.weak
+        self.weak
     }
 
     /// TX queue `index`, or `None` when there is none.

@@ -12,6 +12,7 @@
 //! * [`sock`], [`ulp`], [`request_sock`]: TCP sockets, what is put on them, and connections out of handshakes.
 //! * [`netfilter`], [`pernet`]: a hook for incoming frames, and notice of namespaces that go.
 //! * [`listeners`]: the sockets with the ULP that listen.
+//! * [`pci`]: functions that are network cards, and what belongs to one from probe to unbind.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
 //! * [`weak`]: a device for those who may outlive it; its service and its VLANs.
 //! * [`sysctl`]: settings; [`global`]: locks of the whole module.
@@ -26,6 +27,7 @@ pub(crate) mod napi;
 pub(crate) mod netfilter;
 mod ops;
 pub(crate) mod page_pool;
+pub(crate) mod pci;
 pub(crate) mod pernet;
 pub(crate) mod queue;
 pub(crate) mod request_sock;

@@ -80,8 +80,8 @@ impl<'a> Incoming<'a> {
 }
 
 global! {
-    /// Namespaces that have the hooks.
-    static HOOKED: Sleeping<KVec<Hooks>> = KVec::new();
+    /// Namespaces that have the hooks, as long as there is a [`Registration`].
+    static HOOKED: Sleeping<Option<KVec<Hooks>>> = None;
 }
 
 /// Has `H` called for frames of the namespaces that were given to [`Registration::ensure`], until it is dropped.
@@ -94,16 +94,29 @@ pub(crate) struct Registration<H: LocalIn> {
 impl<H: LocalIn> Registration<H> {
     /// No namespace has the hooks yet.
     pub(crate) fn new() -> Result<Self> {
+        {
+            let mut hooked = HOOKED.lock();
+            if hooked.is_some() {
+                return Err(EBUSY);
+            }
+            *hooked = Some(KVec::new());
+        }
+        // Without the lock, which is taken within those of the namespaces.
+        let pernet = pernet::Registration::new::<Exit>().inspect_err(|_| {
+            HOOKED.lock().take();
+        })?;
         Ok(Self {
-            _pernet: pernet::Registration::new::<Exit>()?,
+            _pernet: pernet,
             _hook: PhantomData,
         })
     }
 
-    /// Registers the hooks in the namespace of `sk`, unless they are there (process context). The socket's
-    /// module reference keeps the registration: it has a ULP of this module.
+    /// Registers the hooks in the namespace of `sk`, unless they are there (process context).
     pub(crate) fn ensure(sk: Socket<'_>) -> Result {
         let mut hooked = HOOKED.lock();
+        let Some(hooked) = &mut *hooked else {
+            return Err(ENODEV);
+        };
         if hooked.iter().any(|hooks| hooks.net == sk.net()) {
             return Ok(());
         }
@@ -117,7 +130,9 @@ impl<H: LocalIn> Registration<H> {
 
 impl<H: LocalIn> Drop for Registration<H> {
     fn drop(&mut self) {
-        drop(core::mem::replace(&mut *HOOKED.lock(), KVec::new()));
+        // Before namespaces cannot tell of their end any more.
+        let hooks = HOOKED.lock().take();
+        drop(hooks);
     }
 }
 
@@ -125,7 +140,9 @@ struct Exit;
 
 impl NetExit for Exit {
     fn exit(net: NetId) {
-        HOOKED.lock().retain(|hooks| hooks.net != net);
+        if let Some(hooked) = &mut *HOOKED.lock() {
+            hooked.retain(|hooks| hooks.net != net);
+        }
     }
 }
 
