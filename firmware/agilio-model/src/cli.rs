@@ -51,7 +51,7 @@ pub struct Cli {
     /// Sizes of the tables in the memory of the card
     #[command(flatten)]
     pub tables: Tables,
-    /// Print how tables divide the card's memory (IMEM), and end
+    /// Print how tables divide the card's memories (IMEM, EMEM), and end
     #[arg(long)]
     pub memory_map: bool,
 }
@@ -68,6 +68,18 @@ pub struct Tables {
     /// Half-open connections of servers that speak first
     #[arg(long, value_name = "N", default_value_t = Capacity::default().half_open)]
     pub half_open: u32,
+    /// Connections that the card ends for the host
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().flows)]
+    pub flows: u32,
+    /// Buffers of 2 KiB in EMEM for the data of these connections
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().buffers)]
+    pub buffers: u32,
+    /// Connections in TIME-WAIT, in EMEM
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().time_wait)]
+    pub time_wait: u32,
+    /// Pairs of spliced connections that memory is set aside for
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().spliced_pairs)]
+    pub spliced_pairs: u32,
 }
 
 impl Tables {
@@ -77,6 +89,10 @@ impl Tables {
             listeners: self.listeners,
             recent: self.recent,
             half_open: self.half_open,
+            flows: self.flows,
+            buffers: self.buffers,
+            time_wait: self.time_wait,
+            spliced_pairs: self.spliced_pairs,
         }
     }
 }

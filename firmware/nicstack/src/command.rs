@@ -5,9 +5,9 @@
 //! What the host sends is checked as if it were hostile: it gets an errno, and nothing is done by halves.
 
 use crate::lock::Lock;
-use crate::memory::Usage;
 use crate::rule::from_host;
 use crate::stats::Counter;
+use crate::teardown::MAX_DATA;
 use crate::{listen, Instant, Memory, Nic};
 use acceltcp_abi::cmd::{self, table, Header, Request};
 use acceltcp_abi::setup::ListenRule;
@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering;
 use zerocopy::IntoBytes;
 
 /// Tables of [`cmd::kind::MEMORY_READ`].
-const TABLES: usize = 3;
+const TABLES: usize = 6;
 
 impl<M: Memory> Nic<M> {
     /// Carries out the command at the front of `bytes`, writes its reply to `reply` and returns the reply's
@@ -55,10 +55,14 @@ impl<M: Memory> Nic<M> {
         let mut answer = |body: &[u8]| Ok(cmd::emit_reply(header, 0, body, reply));
         match request {
             Request::Attach(attach) => {
-                let understood = attach.flags.get() & cmd::attach::HANDSHAKE_META != 0;
+                let understands = |flag| attach.flags.get() & flag != 0;
+                let understood = understands(cmd::attach::HANDSHAKE_META);
                 if !understood {
                     self.forget_host();
                 }
+                self.teardown_clear();
+                let credits = understood && understands(cmd::attach::CREDITS_META);
+                self.teardown.attach(credits);
                 self.attached.store(understood, Ordering::Relaxed);
                 answer(&[])
             }
@@ -105,8 +109,7 @@ impl<M: Memory> Nic<M> {
             }
             Request::StatsRead(read) => self.stats_read(read.first.get(), header, reply),
             Request::MemoryRead => answer(&self.memory_reply()),
-            // A card without teardown.
-            Request::TeardownRead => Err(cmd::EOPNOTSUPP),
+            Request::TeardownRead => answer(self.teardown_reply().as_bytes()),
         }
     }
 
@@ -126,6 +129,7 @@ impl<M: Memory> Nic<M> {
         let key = u64::from_le_bytes(key.key);
         self.recent.salt(key);
         self.half_open.salt(key);
+        self.teardown.salt(key);
         key
     }
 
@@ -134,6 +138,7 @@ impl<M: Memory> Nic<M> {
         self.attached.store(false, Ordering::Relaxed);
         self.listeners.clear(&self.memory);
         self.half_open.clear(&self.memory);
+        self.teardown_clear();
         self.recent.clear(&self.memory);
         self.keys.clear();
     }
@@ -166,12 +171,29 @@ impl<M: Memory> Nic<M> {
         Ok(cmd::emit_reply(header, 0, &body[..len], reply))
     }
 
+    fn teardown_reply(&self) -> cmd::TeardownReply {
+        let [.., flows, buffers, _] = self.usage();
+        let credits = self.teardown.credits();
+        cmd::TeardownReply {
+            flows: flows.capacity.into(),
+            buffers: buffers.capacity.into(),
+            max_data: MAX_DATA.into(),
+            reserved: 0.into(),
+            flows_done: credits.flows.get().into(),
+            buffers_done: credits.buffers.get().into(),
+        }
+    }
+
     fn memory_reply(&self) -> [u8; cmd::MemoryReply::SIZE + TABLES * cmd::MemoryUse::SIZE] {
-        let tables: [(u16, Usage); TABLES] = [
-            (table::LISTENERS, self.listeners.usage()),
-            (table::RECENT, self.recent.usage()),
-            (table::HALF_OPEN, self.half_open.usage()),
+        const NUMBERS: [u16; TABLES] = [
+            table::LISTENERS,
+            table::RECENT,
+            table::HALF_OPEN,
+            table::FLOWS,
+            table::BUFFERS,
+            table::TIME_WAIT,
         ];
+        let tables = NUMBERS.into_iter().zip(self.usage());
         let mut body = [0; cmd::MemoryReply::SIZE + TABLES * cmd::MemoryUse::SIZE];
         let (head, uses) = body.split_at_mut(cmd::MemoryReply::SIZE);
         let bytes = self.memory.len() * size_of::<u64>();

@@ -8,12 +8,16 @@
 //! * [`wire`]: views and emitters of headers.
 //! * [`setup`]: connection setup; with [`cookie`], [`timestamp`], [`keys`] and [`hash`], and [`synack`].
 //! * [`listen`] and [`rule`]: the listeners that it serves; [`recent`] and [`half_open`]: the state that it has.
+//! * [`teardown`]: the connections that it ends for the host.
 //! * [`command`]: what the host orders; [`clock`]: the time that it keeps.
 //! * [`memory`]: the memory that the tables share; [`wheel`]: their timers; [`stats`]: what is counted.
 
 #![no_std]
 #![forbid(unsafe_code)]
+// The derives of zerocopy make identifiers with a letter of their own.
+#![allow(non_ascii_idents)]
 
+mod chains;
 pub mod clock;
 pub mod command;
 pub mod cookie;
@@ -30,10 +34,12 @@ pub mod setup;
 pub mod stats;
 pub mod synack;
 mod sync;
+pub mod teardown;
 pub mod timestamp;
 pub mod wheel;
 pub mod wire;
 
 pub use acceltcp_abi::setup::Handshake;
+pub use acceltcp_abi::teardown::{Credits, HandOver};
 pub use clock::Instant;
 pub use nic::{Memory, Nic, Output};

@@ -2,13 +2,14 @@
 
 //! The NIC's memory and how the tables share it.
 //!
-//! A port hands in words of the memory that the chip would use (IMEM: SRAM that all cores reach). The stack
-//! divides them once, by [`Capacity`], and every table holds exactly what it was given: what does not fit is
-//! refused and counted. All access is by atomic words, as on the chip, and by any number of cores.
+//! A port hands in words of the memories that the chip would use: IMEM (SRAM that all cores reach) for what every
+//! frame needs, EMEM (DRAM) for the rest of a connection and its data. The stack divides them once, by [`Capacity`],
+//! and every table holds exactly what it was given: what does not fit is refused and counted. All access is by atomic words, as on the chip, and by any number of cores.
 
 use crate::half_open::HalfOpen;
 use crate::listen::Listeners;
 use crate::recent::Recent;
+use crate::teardown::Teardown;
 use core::ops::Range;
 use core::sync::atomic::AtomicU64;
 
@@ -22,15 +23,33 @@ pub struct Capacity {
     pub recent: u32,
     /// Half-open connections of servers that speak first; at most [`Capacity::MAX`].
     pub half_open: u32,
+    /// Connections that the NIC ends; at most [`Capacity::MAX`].
+    pub flows: u32,
+    /// Buffers in EMEM for their data; at most [`Capacity::MAX`].
+    pub buffers: u32,
+    /// Connections in TIME-WAIT, in EMEM; at most [`Capacity::MAX`].
+    pub time_wait: u32,
+    /// Pairs of connections that are spliced: their part of the IMEM is set aside. At most [`Capacity::MAX`].
+    pub spliced_pairs: u32,
 }
 
+/// Words of IMEM for a spliced pair: for each of its two directions a match, what is rewritten, and counters; and the
+/// timer of the pair.
+const PAIR_WORDS: usize = 14;
+
 impl Default for Capacity {
-    /// 4,096 listeners, 65,536 recent and 4,096 half-open connections: about 1.5 MB.
+    /// 131,072 connections in 6 MB of IMEM: 73,728 that are ended and 28,672 pairs that are spliced; beside 4,096
+    /// listeners, 65,536 recent and 4,096 half-open connections. In EMEM as many buffers as connections, and
+    /// 1,048,576 connections in TIME-WAIT.
     fn default() -> Self {
         Self {
             listeners: 4096,
             recent: 1 << 16,
             half_open: 4096,
+            flows: 73_728,
+            buffers: 73_728,
+            time_wait: 1 << 20,
+            spliced_pairs: 28_672,
         }
     }
 }
@@ -44,25 +63,52 @@ impl Capacity {
         listeners: 0,
         recent: 0,
         half_open: 0,
+        flows: 0,
+        buffers: 0,
+        time_wait: 0,
+        spliced_pairs: 0,
     };
 
-    /// Words of memory that the tables take.
+    /// Words of IMEM that the tables take.
     pub const fn words(&self) -> usize {
         Listeners::words(self.listeners)
             + Recent::words(self.recent)
             + HalfOpen::words(self.half_open)
+            + Teardown::words(self)[0]
+            + self.splice_words()
+    }
+
+    /// Words of EMEM that the tables take.
+    pub const fn emem_words(&self) -> usize {
+        Teardown::words(self)[1]
+    }
+
+    /// Of these, words of what the table of flows has in EMEM.
+    pub const fn flow_emem_words(&self) -> usize {
+        Teardown::flow_emem_words(self.flows)
+    }
+
+    /// Words of IMEM set aside for splicing.
+    pub const fn splice_words(&self) -> usize {
+        self.spliced_pairs as usize * PAIR_WORDS
     }
 
     /// Whether no table is larger than [`Capacity::MAX`].
     pub const fn is_valid(&self) -> bool {
-        self.listeners <= Self::MAX && self.recent <= Self::MAX && self.half_open <= Self::MAX
+        self.listeners <= Self::MAX
+            && self.recent <= Self::MAX
+            && self.half_open <= Self::MAX
+            && self.flows <= Self::MAX
+            && self.buffers <= Self::MAX
+            && self.time_wait <= Self::MAX
+            && self.spliced_pairs <= Self::MAX
     }
 }
 
 /// Why the tables could not be laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryError {
-    /// The memory is too small.
+    /// The IMEM or the EMEM is too small.
     TooSmall {
         /// Words that the capacity takes.
         needed: usize,
@@ -153,7 +199,20 @@ mod tests {
 
     #[test]
     fn the_default_fits_the_imem() {
-        assert!(Capacity::default().words() * 8 < 2 << 20);
+        let default = Capacity::default();
+        assert!(default.words() * 8 <= 6 << 20);
+        assert!(default.flows + 2 * default.spliced_pairs >= 1 << 17);
         assert_eq!(Capacity::NONE.words(), 0);
+        assert_eq!(Capacity::NONE.emem_words(), 0);
+    }
+
+    #[test]
+    fn without_splicing_there_is_room_for_more() {
+        let capacity = Capacity {
+            flows: 196_608,
+            spliced_pairs: 0,
+            ..Capacity::default()
+        };
+        assert!(capacity.words() * 8 <= 6 << 20);
     }
 }

@@ -10,9 +10,11 @@ use crate::lock::Lock;
 use crate::memory::{Capacity, MemoryError, Partition, Usage};
 use crate::recent::Recent;
 use crate::stats::{Counter, Stats};
+use crate::teardown::{Owner, Teardown};
 use crate::wire::segment::Content;
 use acceltcp_abi::cmd;
 use acceltcp_abi::setup::Handshake;
+use acceltcp_abi::teardown::Credits;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -30,6 +32,12 @@ pub trait Output {
         let _ = handshake;
         self.to_host(frame);
     }
+
+    /// Delivers the metadata [`acceltcp_abi::meta::RxMeta::credits`], of no frame. Only a host that asked for it gets
+    /// it. What does not get through is made up for by the next one.
+    fn credits(&mut self, credits: &Credits) {
+        let _ = credits;
+    }
 }
 
 /// Words of memory for the tables.
@@ -41,6 +49,8 @@ impl<M: Deref<Target = [AtomicU64]>> Memory for M {}
 #[derive(Debug)]
 pub struct Nic<M = &'static [AtomicU64]> {
     pub(crate) memory: M,
+    pub(crate) emem: M,
+    capacity: Capacity,
     pub(crate) control: AtomicBool,
     pub(crate) attached: AtomicBool,
     pub(crate) keys: Keys,
@@ -48,6 +58,7 @@ pub struct Nic<M = &'static [AtomicU64]> {
     pub(crate) listeners: Listeners,
     pub(crate) recent: Recent,
     pub(crate) half_open: HalfOpen,
+    pub(crate) teardown: Teardown,
     pub(crate) stats: Stats,
 }
 
@@ -55,6 +66,8 @@ impl Default for Nic {
     fn default() -> Self {
         Self {
             memory: &[],
+            emem: &[],
+            capacity: Capacity::NONE,
             control: AtomicBool::default(),
             attached: AtomicBool::default(),
             keys: Keys::default(),
@@ -62,6 +75,7 @@ impl Default for Nic {
             listeners: Listeners::default(),
             recent: Recent::default(),
             half_open: HalfOpen::default(),
+            teardown: Teardown::default(),
             stats: Stats::default(),
         }
     }
@@ -75,25 +89,33 @@ impl Nic {
 }
 
 impl<M: Memory> Nic<M> {
-    /// Bytes that a reply may take.
-    pub const REPLY_MAX: usize = cmd::Header::SIZE + cmd::StatsReply::SIZE + Counter::COUNT * 8;
+    /// Counters in one reply at most; those that are left are for the next.
+    const COUNTERS: usize = if Counter::COUNT < 40 {
+        Counter::COUNT
+    } else {
+        40
+    };
 
-    /// A stack whose tables have `capacity` in `memory`, which must be nobody else's.
-    pub fn with_memory(memory: M, capacity: Capacity) -> Result<Self, MemoryError> {
+    /// Bytes that a reply may take.
+    pub const REPLY_MAX: usize = cmd::Header::SIZE + cmd::StatsReply::SIZE + Self::COUNTERS * 8;
+
+    /// A stack whose tables have `capacity` in `memory` (IMEM) and `emem`, which must be nobody else's.
+    pub fn with_memory(memory: M, emem: M, capacity: Capacity) -> Result<Self, MemoryError> {
         if !capacity.is_valid() {
             return Err(MemoryError::TooManyEntries);
         }
-        let needed = capacity.words();
-        if needed > memory.len() {
-            return Err(MemoryError::TooSmall {
-                needed,
-                given: memory.len(),
-            });
+        let needed = [capacity.words(), capacity.emem_words()];
+        for (needed, given) in needed.into_iter().zip([memory.len(), emem.len()]) {
+            if needed > given {
+                return Err(MemoryError::TooSmall { needed, given });
+            }
         }
-        let mut partition = Partition::new(needed);
+        let mut partition = Partition::new(needed[0]);
+        let mut external = Partition::new(needed[1]);
         let listeners = partition.take(Listeners::words(capacity.listeners));
         let recent = partition.take(Recent::words(capacity.recent));
         let half_open = partition.take(HalfOpen::words(capacity.half_open));
+        let teardown = Teardown::new((&memory, &mut partition), (&emem, &mut external), &capacity);
         Ok(Self {
             control: AtomicBool::default(),
             attached: AtomicBool::default(),
@@ -102,19 +124,30 @@ impl<M: Memory> Nic<M> {
             listeners: Listeners::new(listeners, &memory, capacity.listeners),
             recent: Recent::new(recent, &memory, capacity.recent),
             half_open: HalfOpen::new(half_open, &memory, capacity.half_open),
+            teardown,
             stats: Stats::default(),
             memory,
+            emem,
+            capacity,
         })
     }
 
     /// Takes a frame that came from the wire and passed the vNIC's L2 filters.
     pub fn from_wire(&self, now: Instant, frame: &[u8], out: &mut impl Output) {
-        if self.listeners.is_empty() && self.recent.is_empty() {
+        let setup = !(self.listeners.is_empty() && self.recent.is_empty());
+        let teardown = !self.teardown.is_empty();
+        if !setup && !teardown {
             self.stats.count(Counter::WirePassed);
             return out.to_host(frame);
         }
         let counter = match Content::parse(frame) {
-            Ok(Content::Tcp(segment)) => return self.setup_from_wire(now, &segment, frame, out),
+            Ok(Content::Tcp(segment)) => {
+                // Who owns the tuple comes before who would like to have it.
+                if teardown && self.teardown_from_wire(now, &segment, out) == Owner::Card {
+                    return;
+                }
+                return self.setup_from_wire(now, &segment, frame, out);
+            }
             Ok(Content::Fragment) => Counter::WireFragment,
             Ok(Content::Other) => Counter::WirePassed,
             Err(_) => Counter::WireMalformed,
@@ -125,10 +158,12 @@ impl<M: Memory> Nic<M> {
 
     /// Takes a frame that the host sends; segmented, with checksums filled in.
     pub fn from_host(&self, now: Instant, frame: &[u8], out: &mut impl Output) {
-        let _ = now;
-        if !self.recent.is_empty() {
+        if !self.recent.is_empty() || !self.teardown.is_empty() {
             if let Ok(Content::Tcp(segment)) = Content::parse(frame) {
                 self.setup_from_host(&segment);
+                if !self.teardown_from_host(now, &segment) {
+                    return;
+                }
             }
         }
         self.stats.count(Counter::HostPassed);
@@ -138,12 +173,13 @@ impl<M: Memory> Nic<M> {
     /// Does what is due by time alone. To be called every 10 to 100 ms, by one worker or several.
     pub fn poll(&self, now: Instant, out: &mut impl Output) {
         self.setup_poll(now, out);
+        self.teardown_poll(now, out);
     }
 
     /// Whether time alone can give the stack something to do. While not, [`Nic::poll`] need not be called; only
-    /// [`Nic::from_wire`] changes that.
+    /// [`Nic::from_wire`] and [`Nic::hand_over`] change that.
     pub fn needs_poll(&self) -> bool {
-        !self.half_open.is_empty()
+        !self.half_open.is_empty() || self.teardown.needs_poll()
     }
 
     /// The driver is gone (reset of the device, or its datapath is off): all that it said is forgotten.
@@ -157,12 +193,22 @@ impl<M: Memory> Nic<M> {
         &self.stats
     }
 
-    /// What the tables use: listeners, recent and half-open connections.
-    pub fn usage(&self) -> [Usage; 3] {
+    /// How many entries the tables have.
+    pub fn capacity(&self) -> &Capacity {
+        &self.capacity
+    }
+
+    /// What the tables use: listeners, recent and half-open connections, connections that are ended, buffers, and
+    /// TIME-WAIT; the last two are in EMEM alone.
+    pub fn usage(&self) -> [Usage; 6] {
+        let [flows, buffers, time_wait] = self.teardown.usage();
         [
             self.listeners.usage(),
             self.recent.usage(),
             self.half_open.usage(),
+            flows,
+            buffers,
+            time_wait,
         ]
     }
 }

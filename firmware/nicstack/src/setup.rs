@@ -53,7 +53,7 @@ enum Action {
 /// What is done with a segment, and what that is counted as.
 type Outcome = (Action, Counter);
 
-fn tuple_of(segment: &Segment<'_>) -> Tuple {
+pub(crate) fn tuple_of(segment: &Segment<'_>) -> Tuple {
     Tuple {
         addresses: segment.ip.addresses,
         src_port: segment.tcp.header.src_port,
@@ -63,7 +63,7 @@ fn tuple_of(segment: &Segment<'_>) -> Tuple {
 }
 
 /// The same from the client's side, for a segment that the host sends.
-fn tuple_back(segment: &Segment<'_>) -> Tuple {
+pub(crate) fn tuple_back(segment: &Segment<'_>) -> Tuple {
     let there = tuple_of(segment);
     Tuple {
         addresses: there.addresses.answer(),

@@ -185,7 +185,7 @@ fn memory_that_does_not_fit_is_refused() {
     let memory = |words| (0..words).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
     let needed = SMALL.words();
     assert_eq!(
-        Nic::with_memory(memory(needed - 1), SMALL).unwrap_err(),
+        Nic::with_memory(memory(needed - 1), memory(SMALL.emem_words()), SMALL).unwrap_err(),
         MemoryError::TooSmall {
             needed,
             given: needed - 1
@@ -196,7 +196,7 @@ fn memory_that_does_not_fit_is_refused() {
         ..SMALL
     };
     assert_eq!(
-        Nic::with_memory(memory(1), huge).unwrap_err(),
+        Nic::with_memory(memory(1), memory(1), huge).unwrap_err(),
         MemoryError::TooManyEntries
     );
 }

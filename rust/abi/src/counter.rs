@@ -111,6 +111,66 @@ counters! {
     CommandDone = "command.done",
     /// Commands refused.
     CommandRefused = "command.refused",
+    /// Connections taken over from the host, to be ended.
+    TeardownTaken = "teardown.taken",
+    /// Connections refused: the driver did not ask for credits.
+    TeardownNotAttached = "teardown.refused.not_attached",
+    /// Connections refused: message and template contradict the rules or each other.
+    TeardownBadTemplate = "teardown.refused.template",
+    /// Connections refused: the host had no credit for them.
+    TeardownFull = "teardown.refused.full",
+    /// Frames and connections dropped because the lock of their chain was held for too long.
+    TeardownBusy = "teardown.busy",
+    /// Connections that a later one of the same tuple replaced.
+    TeardownReplaced = "teardown.end.replaced",
+    /// Connections that ended as they should: both FINs were acknowledged.
+    TeardownDone = "teardown.end.done",
+    /// Connections that the peer reset.
+    TeardownReset = "teardown.end.reset",
+    /// Connections given up after the last retransmission or probe.
+    TeardownTimeout = "teardown.end.timeout",
+    /// Connections given up in FIN-WAIT-2: the peer's FIN did not come.
+    TeardownFinWaitTimeout = "teardown.end.fin_wait_timeout",
+    /// Connections reset because the peer sent data that nobody will read.
+    TeardownDataAfterClose = "teardown.end.data_after_close",
+    /// Connections forgotten because the driver went away or started anew.
+    TeardownAborted = "teardown.end.aborted",
+    /// Segments received for connections that are ended.
+    TeardownReceived = "teardown.received",
+    /// Segments sent for connections that are ended.
+    TeardownSent = "teardown.sent",
+    /// Segments for connections that are ended, or in TIME-WAIT, with a bad checksum, dropped.
+    TeardownChecksum = "teardown.drop.checksum",
+    /// Segments sent again because no acknowledgement came in time.
+    TeardownRetransmit = "teardown.retransmit",
+    /// Segments sent again after three duplicate acknowledgements.
+    TeardownFastRetransmit = "teardown.fast_retransmit",
+    /// Probes of a closed window.
+    TeardownProbe = "teardown.probe",
+    /// Segments older than the last timestamp (PAWS, RFC 7323 section 5).
+    TeardownPaws = "teardown.paws",
+    /// Segments out of place that were answered (challenge ACKs of RFC 5961 among them).
+    TeardownChallenge = "teardown.challenge",
+    /// Segments out of place that were not answered, as one was a moment before.
+    TeardownChallengeLimited = "teardown.challenge_limited",
+    /// RSTs outside of the window, dropped.
+    TeardownBadReset = "teardown.drop.reset",
+    /// SYNs and RSTs of the host for connections that the card owns, dropped.
+    TeardownHostDropped = "teardown.drop.host",
+    /// Notices of credits.
+    TeardownNotice = "teardown.notice",
+    /// Connections that came to TIME-WAIT.
+    TimeWaitEntered = "time_wait.entered",
+    /// Segments in TIME-WAIT that were acknowledged.
+    TimeWaitAnswered = "time_wait.answered",
+    /// Connections in TIME-WAIT whose time was over.
+    TimeWaitOver = "time_wait.over",
+    /// Connections in TIME-WAIT let go early to make room.
+    TimeWaitEvicted = "time_wait.evicted",
+    /// Connections in TIME-WAIT that a new one of the tuple ended (RFC 6191).
+    TimeWaitReused = "time_wait.reused",
+    /// Connections in TIME-WAIT that an RST ended.
+    TimeWaitReset = "time_wait.reset",
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The card's IMEM, and how the stack's tables divide it.
+//! The card's IMEM and EMEM, and how the stack's tables divide them.
 //!
 //! A table has the entries that it was given at the start and no others: what does not fit is refused, as it
 //! would be on the card.
@@ -19,12 +19,22 @@ pub const RESERVED: usize = 2 << 20;
 /// Words that the stack's tables share.
 const WORDS: usize = (BYTES - RESERVED) / size_of::<u64>();
 /// Names of the stack's tables, in the order of [`nicstack::Nic::usage`].
-const TABLES: [&str; 3] = ["listeners", "recent", "half_open"];
+const TABLES: [&str; 6] = [
+    "listeners",
+    "recent",
+    "half_open",
+    "flows",
+    "buffers",
+    "time_wait",
+];
+/// How many of them, from the first on, are in IMEM.
+const IN_IMEM: usize = 4;
 
 /// The stack of a card.
 pub type Stack = nicstack::Nic<Box<[AtomicU64]>>;
 
-/// A stack whose tables have `capacity` in the card's IMEM.
+/// A stack whose tables have `capacity` in the card's IMEM, and in as much EMEM as they take: a card has gigabytes of
+/// it.
 ///
 /// # Errors
 ///
@@ -32,7 +42,8 @@ pub type Stack = nicstack::Nic<Box<[AtomicU64]>>;
 pub fn stack(capacity: Capacity) -> Result<Stack, MemoryError> {
     // Without the memory there is nothing to lay out.
     let imem = <[AtomicU64]>::new_box_zeroed_with_elems(WORDS).unwrap_or_default();
-    Stack::with_memory(imem, capacity)
+    let emem = <[AtomicU64]>::new_box_zeroed_with_elems(capacity.emem_words()).unwrap_or_default();
+    Stack::with_memory(imem, emem, capacity)
 }
 
 /// The stack of a plain NIC: without memory it passes all frames.
@@ -41,7 +52,7 @@ pub fn stack(capacity: Capacity) -> Result<Stack, MemoryError> {
 ///
 /// Never: no table fits everywhere.
 pub fn plain() -> Result<Stack, MemoryError> {
-    Stack::with_memory(Box::default(), Capacity::NONE)
+    Stack::with_memory(Box::default(), Box::default(), Capacity::NONE)
 }
 
 /// The tables of `stack` by name.
@@ -49,36 +60,54 @@ pub fn tables(stack: &Stack) -> impl Iterator<Item = (&'static str, Usage)> {
     TABLES.into_iter().zip(stack.usage())
 }
 
-/// How the tables of a stack divide the IMEM.
+/// How the tables of a stack divide the memories.
 #[derive(Debug)]
-pub struct Map([(&'static str, Usage); TABLES.len()]);
+pub struct Map {
+    tables: [(&'static str, Usage); TABLES.len()],
+    capacity: Capacity,
+}
 
 impl Map {
     /// The map of `stack`.
     pub fn of(stack: &Stack) -> Self {
         let usage = stack.usage();
-        Self(std::array::from_fn(|table| (TABLES[table], usage[table])))
+        Self {
+            tables: std::array::from_fn(|table| (TABLES[table], usage[table])),
+            capacity: *stack.capacity(),
+        }
     }
 
-    /// Bytes that nobody has.
+    /// Bytes of IMEM that nobody has.
     pub fn free(&self) -> usize {
-        let taken: usize = self.0.iter().map(|(_, usage)| usage.words).sum();
-        (WORDS - taken) * size_of::<u64>()
+        let tables = &self.tables[..IN_IMEM];
+        let taken: usize = tables.iter().map(|(_, usage)| usage.words).sum();
+        (WORDS - taken - self.capacity.splice_words()) * size_of::<u64>()
     }
 }
 
 impl fmt::Display for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = |name, entries: &dyn fmt::Display, bytes: &dyn fmt::Display| {
-            writeln!(f, "{name:<12}{entries:>10}{bytes:>10}")
+        const WORD: usize = size_of::<u64>();
+        let mut row = |name: &str, entries: &dyn fmt::Display, bytes: usize| {
+            writeln!(f, "{name:<14}{entries:>10}{bytes:>12}")
         };
-        row("", &"entries", &"bytes")?;
-        row("reserved", &"", &RESERVED)?;
-        for (name, usage) in &self.0 {
-            row(name, &usage.capacity, &(usage.words * size_of::<u64>()))?;
+        let (imem, emem) = self.tables.split_at(IN_IMEM);
+        let capacity = &self.capacity;
+        row("imem", &"entries", BYTES)?;
+        row("reserved", &"", RESERVED)?;
+        for (name, usage) in imem {
+            row(name, &usage.capacity, usage.words * WORD)?;
         }
-        row("free", &"", &self.free())?;
-        row("total", &"", &BYTES)
+        let pairs = &capacity.spliced_pairs;
+        row("spliced_pairs", pairs, capacity.splice_words() * WORD)?;
+        row("free", &"", self.free())?;
+        row("emem", &"entries", capacity.emem_words() * WORD)?;
+        let records = capacity.flow_emem_words() * WORD;
+        row("flow_records", &capacity.flows, records)?;
+        for (name, usage) in emem {
+            row(name, &usage.capacity, usage.words * WORD)?;
+        }
+        Ok(())
     }
 }
 
@@ -87,38 +116,57 @@ mod tests {
     use super::*;
 
     /// Entries and bytes of the row `name`.
-    fn row(map: &str, name: &str) -> (Option<usize>, usize) {
+    fn row(map: &str, name: &str) -> (Option<u32>, usize) {
         let line = map.lines().find(|line| line.starts_with(name)).unwrap();
-        let mut numbers = line[name.len()..]
-            .split_whitespace()
-            .map(|number| number.parse().unwrap());
-        let first = numbers.next().unwrap();
-        match numbers.next() {
-            Some(bytes) => (Some(first), bytes),
-            None => (None, first),
-        }
+        let words: Vec<_> = line.split_whitespace().skip(1).collect();
+        let bytes = words.last().unwrap().parse().unwrap();
+        (words[0].parse().ok().filter(|_| words.len() == 2), bytes)
     }
 
     #[test]
     fn the_map_accounts_for_every_byte() {
-        let default = Capacity::default();
         let small = Capacity {
             listeners: 1,
             recent: 3,
             half_open: 0,
+            flows: 70,
+            buffers: 5,
+            time_wait: 9,
+            spliced_pairs: 1,
         };
-        for capacity in [default, small, Capacity::NONE] {
+        for capacity in [Capacity::default(), small, Capacity::NONE] {
             let stack = stack(capacity).unwrap();
             let map = Map::of(&stack).to_string();
-            let tables = TABLES.map(|name| row(&map, name));
-            assert_eq!(tables[0].0, Some(capacity.listeners as usize));
-            assert_eq!(tables[2].0, Some(capacity.half_open as usize));
-            let taken: usize = tables.iter().map(|table| table.1).sum();
-            assert_eq!(taken, capacity.words() * 8);
-            let (reserved, free) = (row(&map, "reserved").1, row(&map, "free").1);
-            assert_eq!(reserved + taken + free, row(&map, "total").1, "{map}");
+            let bytes = |names: &[&str]| -> usize { names.iter().map(|n| row(&map, n).1).sum() };
+            let entries = |name| row(&map, name).0;
+            assert_eq!(entries("listeners"), Some(capacity.listeners));
+            assert_eq!(entries("half_open"), Some(capacity.half_open));
+            assert_eq!(entries("flows"), Some(capacity.flows));
+            assert_eq!(entries("flow_records"), Some(capacity.flows));
+            assert_eq!(entries("buffers"), Some(capacity.buffers));
+            assert_eq!(entries("time_wait"), Some(capacity.time_wait));
+            assert_eq!(entries("spliced_pairs"), Some(capacity.spliced_pairs));
+            let tables = bytes(&TABLES[..IN_IMEM]) + bytes(&["spliced_pairs"]);
+            assert_eq!(tables, capacity.words() * 8);
+            assert_eq!(tables + bytes(&["reserved", "free"]), BYTES, "{map}");
+            assert_eq!(bytes(&["imem"]), BYTES);
+            let emem = bytes(&["flow_records", "buffers", "time_wait"]);
+            assert_eq!(emem, bytes(&["emem"]), "{map}");
         }
+    }
+
+    #[test]
+    fn the_card_holds_what_it_promises() {
+        let default = Capacity::default();
         assert!(default.listeners >= 4096);
+        assert!(default.flows >= 73_728 && default.spliced_pairs >= 28_672);
+        assert!(default.time_wait >= 1 << 20);
+        let teardown_only = Capacity {
+            flows: 196_608,
+            spliced_pairs: 0,
+            ..default
+        };
+        assert!(stack(teardown_only).is_ok());
     }
 
     #[test]

@@ -77,13 +77,18 @@ pub(crate) const SMALL: Capacity = Capacity {
     listeners: 16,
     recent: 1024,
     half_open: 16,
+    flows: 8,
+    buffers: 16,
+    time_wait: 8,
+    spliced_pairs: 0,
 };
 
 /// A NIC of `capacity` to which no host has spoken.
 pub(crate) fn fresh(capacity: Capacity) -> Card {
-    let memory = (0..capacity.words()).map(|_| AtomicU64::new(0)).collect();
+    let memory = |words| (0..words).map(|_| AtomicU64::new(0)).collect();
+    let (imem, emem) = (memory(capacity.words()), memory(capacity.emem_words()));
     Card {
-        nic: Nic::with_memory(memory, capacity).unwrap(),
+        nic: Nic::with_memory(imem, emem, capacity).unwrap(),
         now: Instant(100 * SECOND),
         tag: 0,
     }
