@@ -13,10 +13,10 @@ use crate::offload::checksum;
 use crate::offload::filter::Filter;
 use crate::offload::lso::{Lso, LsoParams};
 use crate::wire::{FrameBuf, FrameDirection};
-use acceltcp_abi::meta::RxMeta;
+use acceltcp_abi::meta::{RxMeta, TxMeta};
 use acceltcp_abi::nfd3::RX_EOP;
 use acceltcp_abi::regs::ctrl;
-use nicstack::Handshake;
+use nicstack::{Credits, HandOver, Handshake};
 use std::io;
 
 /// Most frames from the wire that are worked on before those who wait to change the datapath may.
@@ -97,6 +97,13 @@ impl nicstack::Output for Ports<'_> {
         self.deliver_or_count(frame, Some(*handshake));
     }
 
+    fn credits(&mut self, credits: &Credits) {
+        // One that finds no buffer is made up for by the next.
+        if let Err(reason) = self.deliver_credits(credits) {
+            self.card.counters.drop_frame(reason);
+        }
+    }
+
     fn to_wire(&mut self, frame: &[u8]) {
         // The port counts what it could not send. The other end is to judge the checksums, whoever made them.
         let card = self.card;
@@ -160,6 +167,42 @@ impl Ports<'_> {
         card.counters
             .add_frame(Counter::HostRxPackets, Counter::HostRxBytes, frame.len());
         Ok(())
+    }
+
+    /// Credits go to the first ring. A driver gets nothing but frames there, so an empty one goes along.
+    fn deliver_credits(&self, credits: &Credits) -> Result<(), DropReason> {
+        const NO_FRAME: [u8; ETH_HLEN] = [0; ETH_HLEN];
+        let card = self.card;
+        let meta = RxMeta {
+            credits: Some(*credits),
+            ..RxMeta::default()
+        };
+        let mut bytes = [0; RxMeta::MAX];
+        let len = meta.emit(&mut bytes);
+        let ring = card.rx.first().ok_or(DropReason::Disabled)?;
+        ring.lock().deliver(
+            &RxFrame {
+                meta: &bytes[..len],
+                bytes: &NO_FRAME,
+                flags: RX_EOP,
+            },
+            Dma::new(&self.datapath.memory, &card.counters),
+            card.queues.freelist(0),
+            &card.irqs,
+            &card.counters,
+        )?;
+        // The host has to handle it like any other.
+        card.counters
+            .add_frame(Counter::HostRxPackets, Counter::HostRxBytes, NO_FRAME.len());
+        Ok(())
+    }
+
+    /// Takes over the connection of which the host sends the template `frame`.
+    fn hand_over(&mut self, message: &HandOver, frame: &[u8]) {
+        let card = self.card;
+        card.counters
+            .add_frame(Counter::HostTxPackets, Counter::HostTxBytes, frame.len());
+        card.nic.hand_over(card.now(), message, frame, self);
     }
 
     /// Takes a frame that the host sends on TX ring `ring`.
@@ -235,12 +278,17 @@ impl Card {
             self.queues.tx(ring),
             &self.irqs,
             &self.counters,
-            |frame| {
-                if datapath.link.is_up() {
-                    ports.take_from_host(ring, frame);
-                } else {
-                    self.counters.drop_frame(DropReason::LinkDown);
+            |frame| match frame.meta {
+                // With the cable out, too: the host has given the connection up.
+                Ok(TxMeta {
+                    hand_over: Some(message),
+                }) => {
+                    ports.hand_over(&message, frame.bytes);
+                    self.start_clock();
                 }
+                Ok(_) if datapath.link.is_up() => ports.take_from_host(ring, frame),
+                Ok(_) => self.counters.drop_frame(DropReason::LinkDown),
+                Err(_) => self.counters.drop_frame(DropReason::BadMetadata),
             },
         )
     }

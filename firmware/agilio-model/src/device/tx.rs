@@ -10,6 +10,7 @@ use super::moderation::Direction;
 use super::queues::Pointers;
 use super::settings::{TxConfig, ETH_HLEN};
 use crate::counters::{Counter, Counters, DropReason};
+use acceltcp_abi::meta::{MetaError, TxMeta, TYPES_SIZE};
 use acceltcp_abi::{nfdk, qc};
 
 /// Descriptors that are fetched and worked on at a time. Bounds the work between two chances for a
@@ -48,6 +49,8 @@ struct Buffers {
 pub struct TxFrame<'a> {
     /// What to do with it.
     pub offload: &'a Offload,
+    /// Its metadata, as far as AccelTCP knows it.
+    pub meta: Result<TxMeta, MetaError>,
     /// The frame, metadata taken off.
     pub bytes: &'a mut [u8],
     /// Room for a frame made of it.
@@ -160,9 +163,10 @@ impl TxRing {
             let position = self.read.wrapping_add(*used as u32);
             match config.format.next(rest, position, packet) {
                 Next::Packet(count) => {
-                    let bytes = gather(packet, config, dma, frame)?;
+                    let (meta, bytes) = gather(packet, config, dma, frame)?;
                     take(TxFrame {
                         offload: &packet.offload,
+                        meta,
                         bytes,
                         scratch,
                     });
@@ -223,13 +227,13 @@ impl TxRing {
     }
 }
 
-/// Copies `packet` to `buffer`, and returns it without its metadata.
+/// Copies `packet` to `buffer`, and returns its metadata and the rest of it.
 fn gather<'f>(
     packet: &Packet,
     config: &TxConfig,
     dma: Dma<'_>,
     buffer: &'f mut [u8],
-) -> Result<&'f mut [u8], DropReason> {
+) -> Result<(Result<TxMeta, MetaError>, &'f mut [u8]), DropReason> {
     if packet.fragments().len() > 1 && !config.gather {
         return Err(DropReason::BadDescriptor);
     }
@@ -252,5 +256,19 @@ fn gather<'f>(
     if packet.length.is_some_and(|length| length != end) || end < meta_len + ETH_HLEN {
         return Err(DropReason::BadDescriptor);
     }
-    Ok(&mut bytes[meta_len..])
+    let (meta, frame) = bytes.split_at_mut(meta_len);
+    Ok((metadata(packet.meta, meta), frame))
+}
+
+/// Reads the metadata `bytes`; the two datapaths keep the types at different places of the first word.
+fn metadata(meta: Meta, bytes: &[u8]) -> Result<TxMeta, MetaError> {
+    let Some((word, fields)) = bytes.split_first_chunk::<TYPES_SIZE>() else {
+        return Ok(TxMeta::default());
+    };
+    let word = u32::from_be_bytes(*word);
+    let types = match meta {
+        Meta::Length(_) => word,
+        Meta::Chain => word >> nfdk::CHAIN_LEN_MASK.count_ones(),
+    };
+    TxMeta::parse(types, fields)
 }

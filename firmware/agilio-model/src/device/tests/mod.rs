@@ -10,4 +10,5 @@ mod reconfig;
 mod rx;
 mod setup;
 mod socket;
+mod teardown;
 mod tx;

@@ -41,7 +41,7 @@ fn send(guest: &mut Guest, message: &[u8]) -> (u32, [u8; regs::MBOX_VAL_SIZE]) {
 }
 
 /// Gives an order by the mailbox and returns the reply's body, or the errno.
-fn order(guest: &mut Guest, request: &Request) -> Result<Vec<u8>, u8> {
+pub(super) fn order(guest: &mut Guest, request: &Request) -> Result<Vec<u8>, u8> {
     let mut message = [0; Request::MAX];
     let len = request.emit(9, &mut message);
     let (result, reply) = send(guest, &message[..len]);
@@ -189,7 +189,7 @@ fn delivered(guest: &Guest) -> (Vec<u8>, Vec<u8>) {
     (meta.to_vec(), frame.to_vec())
 }
 
-fn named(guest: &Guest, name: &str) -> u64 {
+pub(super) fn named(guest: &Guest, name: &str) -> u64 {
     guest.card.snapshot()[name]
 }
 

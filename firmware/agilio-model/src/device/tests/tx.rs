@@ -310,11 +310,11 @@ fn with_the_link_down_frames_are_completed_and_dropped() {
 }
 
 /// Puts `words` from slot `slot` of NFDK TX ring 0 on.
-fn put_nfdk(guest: &Guest, slot: u64, words: &[[u8; 8]]) {
+pub(super) fn put_nfdk(guest: &Guest, slot: u64, words: &[[u8; 8]]) {
     guest.poke(tx_ring(0) + slot * 8, words.as_flattened());
 }
 
-fn nfdk_data(addr: u64, len_type: u16) -> [u8; 8] {
+pub(super) fn nfdk_data(addr: u64, len_type: u16) -> [u8; 8] {
     (addr << 32 | u64::from(len_type) << 16 | addr >> 32).to_le_bytes()
 }
 
