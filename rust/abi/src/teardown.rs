@@ -18,7 +18,10 @@
 //!   segmentation.
 //!
 //! From there on the card owns the connection: it answers for its addresses and ports, sends what was not sent, then
-//! FIN, and never shows a frame of it to the host again, but a SYN that RFC 6191 lets through.
+//! FIN. Until the connection is over, TIME-WAIT included, the host sees nothing of it but a SYN that RFC 6191 lets
+//! through; what comes later it answers as of no connection. SYNs and RSTs that the host sends meanwhile are dropped:
+//! so a frame that came to the host just before the hand-over, and for which it has no connection any more,
+//! does no harm.
 //!
 //! # Credits
 //!

@@ -6,6 +6,7 @@
 
 use super::common::*;
 use acceltcp_abi::cmd::{self, Request};
+use nicstack::memory::Capacity;
 use nicstack::stats::Counter;
 use nicstack::wire::ethernet::{Ethernet, Tag};
 use nicstack::wire::ip::IpHeader;
@@ -47,6 +48,7 @@ pub(crate) struct Host {
     pub(crate) sent: u32,
     pub(crate) wnd: u32,
     pub(crate) cwnd: u32,
+    pub(crate) retries: u8,
 }
 
 impl Default for Host {
@@ -67,6 +69,7 @@ impl Default for Host {
             sent: 0,
             wnd: 60_000,
             cwnd: 10 * MSS as u32,
+            retries: RETRIES,
         }
     }
 }
@@ -120,7 +123,7 @@ impl Host {
             version: HandOver::VERSION,
             flags: self.flags,
             snd_wscale: 0,
-            retries: RETRIES,
+            retries: self.retries,
             mss: (MSS as u16).into(),
             reserved: 0.into(),
             cookie: 7.into(),
@@ -167,13 +170,14 @@ impl Segment {
 /// Takes frames and credits.
 #[derive(Default)]
 struct Port {
+    to_host: usize,
     to_wire: Vec<Vec<u8>>,
     credits: Vec<Credits>,
 }
 
 impl Output for Port {
     fn to_host(&mut self, _: &[u8]) {
-        panic!("a frame of a connection that is not the host's");
+        self.to_host += 1;
     }
 
     fn to_wire(&mut self, frame: &[u8]) {
@@ -195,7 +199,12 @@ pub(crate) struct Ending {
 
 impl Ending {
     pub(crate) fn empty() -> Self {
-        let mut card = attached();
+        Self::with(SMALL)
+    }
+
+    pub(crate) fn with(capacity: Capacity) -> Self {
+        let mut card = fresh(capacity);
+        card.attach();
         let attach = cmd::Attach {
             flags: (cmd::attach::HANDSHAKE_META | cmd::attach::CREDITS_META).into(),
             ..cmd::Attach::default()
@@ -258,7 +267,7 @@ impl Ending {
         self.peer_with(tsval, offset, acked, flags, data, 60_000)
     }
 
-    fn peer_with(
+    pub(crate) fn peer_with(
         &self,
         tsval: Option<u32>,
         offset: u32,
@@ -267,13 +276,27 @@ impl Ending {
         data: &[u8],
         window: u16,
     ) -> Vec<u8> {
-        let mut header = self.host.header(flags);
+        self.frame_of(&self.host, tsval, offset, acked, flags, data, window)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a segment has as many fields")]
+    pub(crate) fn frame_of(
+        &self,
+        host: &Host,
+        tsval: Option<u32>,
+        offset: u32,
+        acked: u32,
+        flags: Flags,
+        data: &[u8],
+        window: u16,
+    ) -> Vec<u8> {
+        let mut header = host.header(flags);
         header.ethernet = header.ethernet.answer();
         header.ip.addresses = header.ip.addresses.answer();
         if !flags.has_any(Flags::SYN | Flags::RST) {
             header.tcp.flags = flags | Flags::ACK;
         }
-        header.tcp.src_port = self.host.port;
+        header.tcp.src_port = host.port;
         header.tcp.dst_port = PORT;
         header.tcp.seq = ACK.wrapping_add(offset);
         header.tcp.ack = SEQ.wrapping_add(acked);
@@ -288,7 +311,11 @@ impl Ending {
 
     pub(crate) fn receive(&mut self, frame: &[u8]) {
         let mut port = Port::default();
+        let usage = self.card.nic.usage();
         self.card.nic.from_wire(self.card.now, frame, &mut port);
+        // Only of a connection that is over: the host answers as if there never was one.
+        let owned = usage[3].used + usage[5].used;
+        assert!(owned == 0 || port.to_host == 0, "it is not the host's");
         self.take(port);
     }
 
