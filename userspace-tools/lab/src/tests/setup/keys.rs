@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
-use serde_json::json;
+use serde_json::{json, Value};
 
 use super::{counter_until, guest_until, peer::Peer, statistic, Context};
 use crate::session::Session;
@@ -43,7 +43,7 @@ pub(super) fn keys(context: &Context<'_>) -> Result<()> {
 
     // A cookie outlives one rotation, but not two.
     let mut raw = Peer::raw(&session)?;
-    let target = raw_target(&session)?;
+    let [target, _] = raw_targets(&session)?;
     for (sport, rotations) in [(40000, 0), (40001, 1), (40002, 2)] {
         let name = format!("c{rotations}");
         let mut syn = target.clone();
@@ -126,20 +126,22 @@ fn rotate(session: &Session) -> Result<()> {
     )
 }
 
-/// What a raw client needs to know of a server on port 7000 of card 0. Replies of the host find the client.
-pub(super) fn raw_target(session: &Session) -> Result<serde_json::Value> {
-    const SOURCE: &str = "10.99.0.77";
-    let mac = session
-        .guest()
-        .run_ok("cat /sys/class/net/nic0/address")?
-        .trim()
-        .to_owned();
-    session.guest().run_ok(format!(
-        "ping -n -c 1 -W 5 10.99.0.1 > /dev/null && \
-         ip neigh replace {SOURCE} dev nic0 lladdr \
-         $(ip neigh show 10.99.0.1 dev nic0 | sed 's/.*lladdr //; s/ .*//')"
-    ))?;
-    Ok(json!({
-        "device": "wire0", "mac": mac, "source": SOURCE, "host": "10.99.0.2", "port": 7000,
-    }))
+/// What raw clients, of IPv4 and of IPv6, need to know of a server on port 7000 of card 0. Replies of the host find
+/// them.
+pub(super) fn raw_targets(session: &Session) -> Result<[Value; 2]> {
+    let guest = session.guest();
+    let mac = guest.run_ok("cat /sys/class/net/nic0/address")?;
+    let target = |host: &str, near: &str, source: &str| {
+        guest.run_ok(format!(
+            "ping -n -c 1 -W 5 {near} > /dev/null && ip neigh replace {source} dev nic0 lladdr \
+             $(ip neigh show {near} dev nic0 | sed 's/.*lladdr //; s/ .*//')"
+        ))?;
+        anyhow::Ok(json!({
+            "device": "wire0", "mac": mac.trim(), "source": source, "host": host, "port": 7000,
+        }))
+    };
+    Ok([
+        target("10.99.0.2", "10.99.0.1", "10.99.0.77")?,
+        target("fd99:0::2", "fd99:0::1", "fd99:0::77")?,
+    ])
 }

@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 
-ETH_P_IP = 0x0800
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 clients = {}
@@ -31,10 +31,14 @@ class Client:
     """One end of a connection over `device`, and what it has seen of the other."""
 
     def __init__(self, device, mac, source, host, port, sport):
-        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
-        self.sock.bind((device, ETH_P_IP))
+        self.v6 = ":" in host
+        family = socket.AF_INET6 if self.v6 else socket.AF_INET
+        self.ethertype = ETH_P_IPV6 if self.v6 else ETH_P_IP
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self.ethertype))
+        self.sock.bind((device, self.ethertype))
         self.ethernet = bytes.fromhex(mac.replace(":", "")) + self.sock.getsockname()[4]
-        self.addresses = socket.inet_aton(source) + socket.inet_aton(host)
+        self.ethernet += struct.pack("!H", self.ethertype)
+        self.addresses = [socket.inet_pton(family, address) for address in (source, host)]
         self.ports = struct.pack("!HH", sport, port)
         self.seq = self.ack = 0
 
@@ -42,12 +46,27 @@ class Client:
         offset = (20 + len(options)) // 4 << 4
         rest = struct.pack("!IIBBHHH", self.seq, self.ack, offset, flags, 65535, 0, 0)
         tcp = self.ports + rest + options + data
-        pseudo = self.addresses + struct.pack("!HH", socket.IPPROTO_TCP, len(tcp))
+        addresses = b"".join(self.addresses)
+        pseudo = addresses + struct.pack("!II", len(tcp), socket.IPPROTO_TCP)
         tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]
-        ip = struct.pack("!BBHIBBH", 0x45, 0, 20 + len(tcp), 0, 64, socket.IPPROTO_TCP, 0)
-        ip += self.addresses
-        ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
-        self.sock.send(self.ethernet + struct.pack("!H", ETH_P_IP) + ip + tcp)
+        if self.v6:
+            ip = struct.pack("!IHBB", 6 << 28, len(tcp), socket.IPPROTO_TCP, 64) + addresses
+        else:
+            ip = struct.pack("!BBHIBBH", 0x45, 0, 20 + len(tcp), 0, 64, socket.IPPROTO_TCP, 0)
+            ip += addresses
+            ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+        self.sock.send(self.ethernet + ip + tcp)
+
+    def segment(self, ip):
+        """The TCP segment in a packet, if it is to this client."""
+        if self.v6:
+            protocol, addresses, tcp = ip[6], ip[8:40], ip[40:40 + struct.unpack("!H", ip[4:6])[0]]
+        else:
+            protocol, addresses = ip[9], ip[12:20]
+            tcp = ip[4 * (ip[0] & 15):struct.unpack("!H", ip[2:4])[0]]
+        if protocol != socket.IPPROTO_TCP or addresses != self.addresses[1] + self.addresses[0]:
+            return None
+        return tcp if tcp[:4] == self.ports[2:] + self.ports[:2] else None
 
     def receive(self, good, seconds=20):
         """The first segment to this client for which `good` holds: its flags, seq, ack and data."""
@@ -58,11 +77,8 @@ class Client:
                 frame = self.sock.recv(65535)
             except TimeoutError:
                 break
-            ip = frame[14:]
-            if ip[9] != socket.IPPROTO_TCP or ip[12:20] != self.addresses[4:] + self.addresses[:4]:
-                continue
-            tcp = ip[4 * (ip[0] & 15):struct.unpack("!H", ip[2:4])[0]]
-            if tcp[:4] != self.ports[2:] + self.ports[:2]:
+            tcp = self.segment(frame[14:])
+            if not tcp:
                 continue
             seq, ack, offset, flags = struct.unpack("!IIBB", tcp[4:14])
             if good(flags, seq, ack, tcp[offset >> 4 << 2:]):
