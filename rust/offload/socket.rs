@@ -56,9 +56,9 @@ pub(crate) mod reason {
     pub(crate) const NOT_ASKED: u32 = 1;
     /// The socket does not listen.
     pub(crate) const NOT_LISTENING: u32 = 2;
-    /// No card in this network namespace.
+    /// No card, nor VLAN device on one, is up that it can be reached by.
     pub(crate) const NO_DEVICE: u32 = 3;
-    /// The card has no room.
+    /// A card has no room.
     pub(crate) const TABLE_FULL: u32 = 4;
     /// TCP-MD5 or TCP-AO.
     pub(crate) const AUTHENTICATED: u32 = 5;
@@ -68,7 +68,7 @@ pub(crate) mod reason {
     pub(crate) const SYNCOOKIES: u32 = 7;
     /// Any address, on a host that forwards.
     pub(crate) const FORWARDING: u32 = 8;
-    /// The card has not been told yet.
+    /// A card has not been told yet of the listener as it is now.
     pub(crate) const PENDING: u32 = 9;
 }
 

@@ -42,12 +42,12 @@ struct acceltcp_status {
 #define ACCELTCP_REASON_NONE		0	/* they are set up by the card */
 #define ACCELTCP_REASON_NOT_ASKED	1	/* SETUP is not set */
 #define ACCELTCP_REASON_NOT_LISTENING	2	/* the socket does not listen */
-#define ACCELTCP_REASON_NO_DEVICE	3	/* no card in this network namespace */
-#define ACCELTCP_REASON_TABLE_FULL	4	/* the card has no room */
+#define ACCELTCP_REASON_NO_DEVICE	3	/* no card is up that it can be reached by */
+#define ACCELTCP_REASON_TABLE_FULL	4	/* a card has no room */
 #define ACCELTCP_REASON_AUTHENTICATED	5	/* TCP-MD5 or TCP-AO */
 #define ACCELTCP_REASON_MPTCP		6	/* multipath TCP */
 #define ACCELTCP_REASON_SYNCOOKIES	7	/* net.ipv4.tcp_syncookies is 0 */
 #define ACCELTCP_REASON_FORWARDING	8	/* any address, on a host that forwards */
-#define ACCELTCP_REASON_PENDING		9	/* the card has not been told yet */
+#define ACCELTCP_REASON_PENDING		9	/* a card has not been told yet */
 
 #endif
