@@ -10,13 +10,14 @@
 //!
 //! The table is a hash with chains over a fixed number of entries, a lock in each chain's head, and a
 //! list of free entries. A lock is held for some ten loads and stores. Who does not get it in time does
-//! without the entry, which costs a retransmission at most.
+//! without the entry, which costs a retransmission at most. Timers are in a [`Wheel`].
 
 use crate::clock::Instant;
 use crate::cookie::Tuple;
 use crate::hash::{HalfSipHash, Key};
 use crate::memory::{Region, Usage};
 use crate::synack::SynAck;
+use crate::wheel::Wheel;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How often a SYN-ACK is sent again (`tcp_synack_retries` of Linux).
@@ -28,10 +29,15 @@ pub const FIRST_RETRY_MS: u32 = 1000;
 const ENTRY: usize = 12;
 /// Number of the next entry plus 1; 0 ends the chain.
 const LINK: usize = SynAck::WORDS;
-/// 0 in a free entry; otherwise [`USED`], retransmissions so far, and the time of the next.
+/// 0 in a free entry; otherwise [`USED`], the slot of the timer, retransmissions so far, and the time of the next.
 const STATE: usize = LINK + 1;
 const USED: u64 = 1 << 63;
+const SLOT_SHIFT: u32 = 40;
 const RETRIES_SHIFT: u32 = 32;
+
+/// Nanoseconds of a tick of the wheel: what a retransmission may be late by, beside the time between polls.
+const TICK_NS: u64 = 32_000_000;
+const MS: u64 = 1_000_000;
 
 /// In a head: the chain is locked.
 const LOCKED: u64 = 1 << 63;
@@ -71,6 +77,14 @@ pub struct HalfOpen {
     salt: AtomicU64,
     /// Number of the first free entry plus 1 in the low half, in the high half a count of the changes.
     free: AtomicU64,
+    wheel: Wheel,
+}
+
+/// The words of the table.
+struct Parts<'m> {
+    heads: &'m [AtomicU64],
+    entries: &'m [AtomicU64],
+    wheel: &'m [AtomicU64],
 }
 
 fn entry(entries: &[AtomicU64], link: u64) -> Option<&Entry> {
@@ -84,17 +98,15 @@ fn syn_ack(entry: &Entry) -> SynAck {
     }))
 }
 
-fn fill(entry: &Entry, syn_ack: &SynAck, now: Instant) {
+fn fill(entry: &Entry, syn_ack: &SynAck) {
     for (slot, word) in entry.iter().zip(syn_ack.words()) {
         slot.store(word, Ordering::Relaxed);
     }
-    entry[STATE].store(state(now, 0), Ordering::Relaxed);
 }
 
-/// State of an entry after `retries` retransmissions, the last of them now.
-fn state(now: Instant, retries: u32) -> u64 {
-    let deadline = now.millis().wrapping_add(FIRST_RETRY_MS << retries);
-    USED | u64::from(retries) << RETRIES_SHIFT | u64::from(deadline)
+/// The slot in a state.
+fn slot_of(state: u64) -> u8 {
+    (state >> SLOT_SHIFT & 0xff) as u8
 }
 
 fn is_due(state: u64, now: Instant) -> bool {
@@ -112,18 +124,23 @@ impl HalfOpen {
 
     /// Words that a table of `capacity` entries takes.
     pub const fn words(capacity: u32) -> usize {
-        Self::buckets(capacity) as usize + capacity as usize * ENTRY
+        Self::buckets(capacity) as usize + capacity as usize * ENTRY + Wheel::words(capacity)
     }
 
     /// An empty table of `capacity` entries in `region` of `memory`.
     pub fn new(region: Region, memory: &[AtomicU64], capacity: u32) -> Self {
-        let table = Self {
+        let mut table = Self {
             region,
             capacity,
             buckets: Self::buckets(capacity),
             ..Self::default()
         };
-        let (heads, entries) = table.parts(memory);
+        let Parts {
+            heads,
+            entries,
+            wheel,
+        } = table.parts(memory);
+        table.wheel = Wheel::new(wheel, capacity, TICK_NS);
         for head in heads {
             head.store(0, Ordering::Relaxed);
         }
@@ -139,9 +156,40 @@ impl HalfOpen {
         table
     }
 
-    fn parts<'m>(&self, memory: &'m [AtomicU64]) -> (&'m [AtomicU64], &'m [AtomicU64]) {
+    fn parts<'m>(&self, memory: &'m [AtomicU64]) -> Parts<'m> {
         let words = self.region.of(memory);
-        words.split_at(words.len().min(self.buckets as usize))
+        let (heads, rest) = words.split_at(words.len().min(self.buckets as usize));
+        let (entries, wheel) = rest.split_at(rest.len().min(self.capacity as usize * ENTRY));
+        Parts {
+            heads,
+            entries,
+            wheel,
+        }
+    }
+
+    /// Arms the timer of an entry that has been sent again `retries` times, and is to be next at `deadline`.
+    fn arm(
+        &self,
+        wheel: &[AtomicU64],
+        now: Instant,
+        link: u64,
+        entry: &Entry,
+        retries: u32,
+        deadline: u32,
+    ) {
+        let left = deadline.wrapping_sub(now.millis()) as i32;
+        let at = Instant(now.0 + u64::try_from(left).unwrap_or(0) * MS);
+        let slot = self.wheel.arm(wheel, (link - 1) as u32, at);
+        let state = USED
+            | u64::from(slot) << SLOT_SHIFT
+            | u64::from(retries) << RETRIES_SHIFT
+            | u64::from(deadline);
+        entry[STATE].store(state, Ordering::Release);
+    }
+
+    fn disarm(&self, wheel: &[AtomicU64], link: u64, entry: &Entry) {
+        let slot = slot_of(entry[STATE].load(Ordering::Relaxed));
+        self.wheel.disarm(wheel, (link - 1) as u32, slot);
     }
 
     /// Takes `key` as salt of the table, if it has none: peers cannot choose who shares a chain.
@@ -209,21 +257,26 @@ impl HalfOpen {
 
     /// Keeps `syn_ack`, which is sent now.
     pub fn keep(&self, memory: &[AtomicU64], now: Instant, new: &SynAck) -> Kept {
-        let (heads, entries) = self.parts(memory);
+        let parts = self.parts(memory);
+        let (entries, wheel) = (parts.entries, parts.wheel);
+        let deadline = now.millis().wrapping_add(FIRST_RETRY_MS);
         let tuple = new.tuple();
-        let kept = self.locked(heads, &tuple, |first| {
-            if let Some((_, _, entry)) = self.find(entries, *first, &tuple) {
+        let kept = self.locked(parts.heads, &tuple, |first| {
+            if let Some((_, link, entry)) = self.find(entries, *first, &tuple) {
                 if syn_ack(entry).isn == new.isn {
                     return Kept::Known;
                 }
-                fill(entry, new, now);
+                self.disarm(wheel, link, entry);
+                fill(entry, new);
+                self.arm(wheel, now, link, entry, 0, deadline);
                 return Kept::New;
             }
             let Some((link, entry)) = self.pop(entries) else {
                 return Kept::Full;
             };
             entry[LINK].store(*first, Ordering::Relaxed);
-            fill(entry, new, now);
+            fill(entry, new);
+            self.arm(wheel, now, link, entry, 0, deadline);
             *first = link;
             self.used.fetch_add(1, Ordering::Relaxed);
             Kept::New
@@ -237,11 +290,11 @@ impl HalfOpen {
 
     /// Forgets the connection of `tuple` if the client's ISN is `isn`, and says whether there was one.
     pub fn forget(&self, memory: &[AtomicU64], tuple: &Tuple, isn: u32) -> bool {
-        let (heads, entries) = self.parts(memory);
-        let forgotten = self.locked(heads, tuple, |first| {
-            match self.find(entries, *first, tuple) {
+        let parts = self.parts(memory);
+        let forgotten = self.locked(parts.heads, tuple, |first| {
+            match self.find(parts.entries, *first, tuple) {
                 Some((before, link, entry)) if syn_ack(entry).isn == isn => {
-                    self.unlink(entries, first, before, link, entry);
+                    self.unlink(&parts, first, before, link, entry);
                     true
                 }
                 _ => false,
@@ -252,8 +305,7 @@ impl HalfOpen {
 
     /// Forgets all connections.
     pub fn clear(&self, memory: &[AtomicU64]) {
-        let (_, entries) = self.parts(memory);
-        for entry in entries.chunks_exact(ENTRY) {
+        for entry in self.parts(memory).entries.chunks_exact(ENTRY) {
             let Some(entry) = entry.first_chunk::<ENTRY>() else {
                 continue;
             };
@@ -269,47 +321,58 @@ impl HalfOpen {
         if self.is_empty() {
             return;
         }
-        let (heads, entries) = self.parts(memory);
-        for candidate in entries.chunks_exact(ENTRY) {
-            let Some(candidate) = candidate.first_chunk::<ENTRY>() else {
-                continue;
-            };
-            if !is_due(candidate[STATE].load(Ordering::Acquire), now) {
-                continue;
-            }
-            // Without the lock this may be a mixture of two entries; then it is not found below.
-            let tuple = syn_ack(candidate).tuple();
-            let due = self.locked(heads, &tuple, |first| {
-                let (before, link, entry) = self.find(entries, *first, &tuple)?;
-                let old = entry[STATE].load(Ordering::Relaxed);
-                if !is_due(old, now) {
-                    return None;
-                }
-                let retries = (old >> RETRIES_SHIFT & 0xff) as u32;
-                if retries >= RETRIES {
-                    self.unlink(entries, first, before, link, entry);
-                    return Some(Due::TimedOut);
-                }
-                entry[STATE].store(state(now, retries + 1), Ordering::Relaxed);
-                Some(Due::Retransmit(syn_ack(entry)))
-            });
-            if let Some(due) = due.flatten() {
+        let parts = self.parts(memory);
+        self.wheel.scan(parts.wheel, now, 0, |number, slot| {
+            if let Some(due) = self.fire(&parts, now, number, slot) {
                 f(due);
             }
+        });
+    }
+
+    /// The timer of the entry `number` came up in `slot`.
+    fn fire(&self, parts: &Parts<'_>, now: Instant, number: u32, slot: u8) -> Option<Due> {
+        let (entries, wheel) = (parts.entries, parts.wheel);
+        let candidate = entry(entries, u64::from(number) + 1)?;
+        if candidate[STATE].load(Ordering::Acquire) & USED == 0 {
+            return None;
         }
+        // Without the lock this may be a mixture of two entries: then it is not found below, and who writes the
+        // other one arms its timer.
+        let tuple = syn_ack(candidate).tuple();
+        let due = self.locked(parts.heads, &tuple, |first| {
+            let (before, link, entry) = self.find(entries, *first, &tuple)?;
+            let old = entry[STATE].load(Ordering::Relaxed);
+            let retries = (old >> RETRIES_SHIFT & 0xff) as u32;
+            let deadline = old as u32;
+            if !is_due(old, now) {
+                // It goes round; unless this was an older timer.
+                if link == u64::from(number) + 1 && slot_of(old) == slot {
+                    self.arm(wheel, now, link, entry, retries, deadline);
+                }
+                return None;
+            }
+            if retries >= RETRIES {
+                self.unlink(parts, first, before, link, entry);
+                return Some(Due::TimedOut);
+            }
+            self.disarm(wheel, link, entry);
+            // From when it should have been: what a tick adds does not add up.
+            let next = deadline.wrapping_add(FIRST_RETRY_MS << (retries + 1));
+            self.arm(wheel, now, link, entry, retries + 1, next);
+            Some(Due::Retransmit(syn_ack(entry)))
+        });
+        if due.is_none() {
+            // The chain is busy: another time.
+            self.wheel.arm(wheel, number, now);
+        }
+        due.flatten()
     }
 
     /// Takes `entry` out of its locked chain and frees it.
-    fn unlink(
-        &self,
-        entries: &[AtomicU64],
-        first: &mut u64,
-        before: u64,
-        link: u64,
-        removed: &Entry,
-    ) {
+    fn unlink(&self, parts: &Parts<'_>, first: &mut u64, before: u64, link: u64, removed: &Entry) {
+        self.disarm(parts.wheel, link, removed);
         let next = removed[LINK].load(Ordering::Relaxed);
-        match entry(entries, before) {
+        match entry(parts.entries, before) {
             Some(before) => before[LINK].store(next, Ordering::Relaxed),
             None => *first = next,
         }
@@ -414,8 +477,15 @@ mod tests {
                 Due::TimedOut => end = Some(ms),
             });
         }
-        assert_eq!(sent, [1000, 3000, 7000, 15_000, 31_000]);
-        assert_eq!(end, Some(63_000));
+        // A tick of the wheel, and a step of the test.
+        let late = |expected: u64, at: u64| (expected..=expected + 32 + 100).contains(&at);
+        let expected = [1000, 3000, 7000, 15_000, 31_000];
+        assert_eq!(sent.len(), expected.len());
+        assert!(
+            expected.into_iter().zip(&sent).all(|(e, at)| late(e, *at)),
+            "{sent:?}"
+        );
+        assert!(end.is_some_and(|end| late(63_000, end)), "{end:?}");
         assert!(table.is_empty());
     }
 
@@ -448,7 +518,7 @@ mod tests {
         let mut due = 0;
         table.poll(&memory, after(1000), |_| due += 1);
         assert_eq!(due, 0);
-        table.poll(&memory, after(1900), |_| due += 1);
+        table.poll(&memory, after(1950), |_| due += 1);
         assert_eq!(due, 1);
     }
 
