@@ -2,7 +2,9 @@
 
 //! Time: of the card, and of the timestamps that peers see (RFC 7323).
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::hash::{HalfSipHash, Key};
+use crate::wire::ip::Addresses;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Time since the card started, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,10 +20,29 @@ impl Instant {
 /// The host's timestamp clock, which ticks in milliseconds.
 ///
 /// The host sets it now and then, as the two clocks drift. It goes on from the card's clock in between.
+///
+/// Peers do not see this clock, but one with an [offset](pair_offset) of their own.
 #[derive(Debug, Default)]
 pub struct HostClock {
     /// Milliseconds that the host's clock is ahead of the card's, modulo 2^32.
     ahead: AtomicU32,
+    /// What the offsets are made with.
+    secret: AtomicU64,
+}
+
+/// Offset of the timestamps between two addresses, as Linux' `secure_tcp_ts_off()` has it: no peer learns how long the
+/// host is up, or what another peer sees (RFC 7323 section 5.4), and timestamps between the two still grow from one
+/// connection to the next, whatever the client's port.
+pub fn pair_offset(secret: Key, addresses: &Addresses) -> u32 {
+    // With this word no input is as long as one that a cookie is made of.
+    const OFFSET: u32 = u32::from_le_bytes(*b"toff");
+    let hash: HalfSipHash = HalfSipHash::new(secret);
+    match addresses {
+        Addresses::V4 { src, dst } => hash.bytes(src).bytes(dst),
+        Addresses::V6 { src, dst } => hash.bytes(src).bytes(dst),
+    }
+    .word(OFFSET)
+    .finish()
 }
 
 impl HostClock {
@@ -29,6 +50,19 @@ impl HostClock {
     pub fn set(&self, now: Instant, host_ms: u32) {
         let ahead = host_ms.wrapping_sub(now.millis());
         self.ahead.store(ahead, Ordering::Relaxed);
+    }
+
+    /// Takes `key` as secret of the offsets, if it has none. Offsets stay as they are when keys change, so that
+    /// connections do.
+    pub fn salt(&self, key: Key) {
+        let _ = self
+            .secret
+            .compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Milliseconds that timestamps between `addresses` (the peer's first) are ahead of the host's clock.
+    pub fn offset(&self, addresses: &Addresses) -> u32 {
+        pair_offset(self.secret.load(Ordering::Relaxed), addresses)
     }
 
     /// The host's clock at `now`.
@@ -41,6 +75,22 @@ impl HostClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_pair_has_an_offset_that_stays() {
+        let pair = |last| Addresses::V4 {
+            src: [10, 0, 0, last],
+            dst: [10, 0, 1, 1],
+        };
+        let clock = HostClock::default();
+        clock.salt(5);
+        let offsets = [1, 2].map(|last| clock.offset(&pair(last)));
+        assert_ne!(offsets[0], offsets[1]);
+        assert_ne!(clock.offset(&pair(1).answer()), offsets[0]);
+        clock.salt(6);
+        assert_eq!(clock.offset(&pair(1)), offsets[0]);
+        assert_ne!(pair_offset(6, &pair(1)), offsets[0]);
+    }
 
     #[test]
     fn goes_on_from_where_it_was_set() {

@@ -127,6 +127,7 @@ impl<M: Memory> Nic<M> {
 
     fn take_key(&self, key: &cmd::Key) -> u64 {
         let key = u64::from_le_bytes(key.key);
+        self.clock.salt(key);
         self.recent.salt(key);
         self.half_open.salt(key);
         self.teardown.salt(key);

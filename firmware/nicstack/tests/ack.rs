@@ -26,7 +26,7 @@ fn the_ack_is_delivered_with_the_options() {
     assert_ne!(seen.rule.get(), 0);
     assert_eq!(seen.tsval.get(), client.tsval);
     assert_eq!(Some(seen.tsecr.get()), reply.tsval());
-    assert_eq!(seen.clock.get(), card.clock());
+    assert_eq!(seen.clock.get(), card.clock(&client.addresses));
     assert!(seen.brings_connection());
     assert_eq!(card.count(Counter::AckVerified), 1);
 }

@@ -6,6 +6,7 @@
 
 use acceltcp_abi::cmd::{self, Request};
 use acceltcp_abi::setup::{rule, Handshake, ListenRule, NO_VLAN};
+use nicstack::clock::pair_offset;
 use nicstack::memory::Capacity;
 use nicstack::stats::Counter;
 use nicstack::wire::ethernet::{Ethernet, Tag};
@@ -30,6 +31,8 @@ pub(crate) const PORT: u16 = 6379;
 /// The host's timestamp clock when the card starts.
 pub(crate) const HOST_MS: u32 = 5_000_000;
 pub(crate) const TS_OFFSET: u32 = 777;
+/// The first key.
+const SECRET: &[u8; 8] = b"a secret";
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
@@ -147,7 +150,7 @@ impl Card {
             ..cmd::Attach::default()
         };
         self.order(&Request::Attach(attach)).unwrap();
-        let key = cmd::Key { key: *b"a secret" };
+        let key = cmd::Key { key: *SECRET };
         self.order(&Request::KeySet(key)).unwrap();
         let clock = cmd::Clock {
             host_ms: HOST_MS.into(),
@@ -184,10 +187,12 @@ impl Card {
         self.now = Instant(self.now.0 + ns);
     }
 
-    /// The clock of the rule's timestamps.
-    pub(crate) fn clock(&self) -> u32 {
+    /// The clock of the timestamps that a client at `addresses` sees from the rule.
+    pub(crate) fn clock(&self, addresses: &Addresses) -> u32 {
         let started = Instant(100 * SECOND);
-        (HOST_MS + TS_OFFSET).wrapping_add(self.now.millis().wrapping_sub(started.millis()))
+        pair_offset(u64::from_le_bytes(*SECRET), addresses)
+            .wrapping_add(HOST_MS + TS_OFFSET)
+            .wrapping_add(self.now.millis().wrapping_sub(started.millis()))
     }
 
     pub(crate) fn receive(&self, frame: &[u8]) -> Fate {
