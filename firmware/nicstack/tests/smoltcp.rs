@@ -3,10 +3,12 @@
 //! A second TCP stack as client: smoltcp, over a wire that loses, doubles and reorders.
 //!
 //! The host behind the NIC is a few lines of TCP that can only take connections which the NIC verified: it
-//! echoes what it gets, and resets what it does not know, as a host without a connection must.
+//! echoes what it gets, and resets what it does not know, as a host without a connection must. One that closes after
+//! the request hands response and connection over.
 
 mod common;
 
+use acceltcp_abi::cmd::{self, Request};
 use acceltcp_abi::setup::rule;
 use common::*;
 use nicstack::stats::Counter;
@@ -16,14 +18,14 @@ use nicstack::wire::options::{Options, Timestamps};
 use nicstack::wire::segment::SegmentHeader;
 use nicstack::wire::seq;
 use nicstack::wire::tcp::{Flags, TcpHeader};
-use nicstack::{Handshake, Instant};
+use nicstack::{HandOver, Handshake, Instant};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant as Time;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 const MS: u64 = 1_000_000;
 /// Time of a step of the simulation.
@@ -147,6 +149,8 @@ struct Connection {
     peer_closed: bool,
     retransmit_at: u64,
     segments: u32,
+    /// What has come of a request after which the host closes.
+    request: Vec<u8>,
 }
 
 /// The host.
@@ -155,6 +159,13 @@ struct Host {
     connections: HashMap<(Addresses2, u16), Connection>,
     accepted: Vec<Handshake>,
     resets: u32,
+    /// Bytes of a request after which the host answers and closes.
+    close_after: Option<usize>,
+    /// A connection to be handed over, before anything else is sent.
+    handed: Option<(Vec<u8>, HandOver)>,
+    /// Those that were. A copy of the first segment may have been marked before the card took the connection over; the
+    /// host must know it again.
+    gone: HashSet<(Addresses2, u16, u32)>,
 }
 
 /// Addresses that can be hashed.
@@ -180,6 +191,7 @@ impl Host {
         let known = self.connections.contains_key(&key);
         match handshake {
             _ if known => {}
+            Some(_) if self.gone.contains(&(key.0.clone(), key.1, tcp.ack)) => return None,
             Some(handshake) if handshake.brings_connection() => {
                 self.accepted.push(handshake);
                 let answer = SegmentHeader {
@@ -208,6 +220,7 @@ impl Host {
                     peer_closed: false,
                     retransmit_at: u64::MAX,
                     segments: 0,
+                    request: Vec::new(),
                 };
                 self.connections.insert(key.clone(), connection);
             }
@@ -217,6 +230,19 @@ impl Host {
         let connection = self.connections.get_mut(&key)?;
         let times = Options::parse(segment.tcp.options).timestamps;
         let (reply, done) = connection.receive(now, &segment, times);
+        if let Some(len) = self.close_after {
+            connection.request.append(&mut connection.unsent);
+            if connection.request.len() == len {
+                self.handed = Some(connection.hand_over(tcp.window));
+                self.gone.insert((key.0.clone(), key.1, connection.snd_una));
+                self.connections.remove(&key);
+                return None;
+            }
+            let mut header = connection.answer;
+            header.tcp.seq = connection.snd_una;
+            header.tcp.ack = connection.rcv_nxt;
+            return reply.map(|_| emit(&header, &[]));
+        }
         if done {
             self.connections.remove(&key);
         }
@@ -293,6 +319,34 @@ impl Connection {
             return (None, false);
         }
         (Some(self.send(now)), false)
+    }
+
+    /// The connection with the request as its response, for the NIC to end.
+    fn hand_over(&self, window: u16) -> (Vec<u8>, HandOver) {
+        let mut header = self.answer;
+        header.tcp.seq = self.snd_una;
+        header.tcp.ack = self.rcv_nxt;
+        let window = u32::from(window) << self.handshake.snd_wscale;
+        let message = HandOver {
+            version: HandOver::VERSION,
+            snd_wscale: self.handshake.snd_wscale,
+            retries: 15,
+            mss: (self.mss as u16).into(),
+            snd_nxt: self.snd_una.into(),
+            snd_wnd: window.into(),
+            snd_wl1: self.rcv_nxt.wrapping_sub(1).into(),
+            max_wnd: window.into(),
+            rcv_wnd: 64_240.into(),
+            cwnd: (10 * self.mss as u32).into(),
+            rto_ms: 250.into(),
+            fin_wait_ms: 60_000.into(),
+            time_wait_ms: 1000.into(),
+            ..HandOver::default()
+        };
+        let mut frame = vec![0; 200 + self.request.len()];
+        let len = header.emit(&self.request, &mut frame).unwrap();
+        frame.truncate(len);
+        (frame, message)
     }
 
     /// The first segment that is not acknowledged, or a bare ACK.
@@ -389,6 +443,10 @@ impl Lab {
             if let Some(answer) = self.host.receive(self.now, &frame, handshake) {
                 self.card.nic.from_host(self.card.now, &answer, &mut sent);
             }
+            if let Some((template, message)) = self.host.handed.take() {
+                let nic = &self.card.nic;
+                nic.hand_over(self.card.now, &message, &template, &mut sent);
+            }
         }
         for frame in self.host.retransmit(self.now) {
             self.card.nic.from_host(self.card.now, &frame, &mut sent);
@@ -397,6 +455,18 @@ impl Lab {
         for frame in sent.to_wire {
             self.down.send(self.now, frame);
         }
+    }
+
+    /// From now on the host closes after the request.
+    fn close_after(&mut self, len: usize) {
+        if self.host.close_after.is_none() {
+            let attach = cmd::Attach {
+                flags: cmd::attach::ALL.into(),
+                ..cmd::Attach::default()
+            };
+            self.card.order(&Request::Attach(attach)).unwrap();
+        }
+        self.host.close_after = Some(len);
     }
 
     /// Connects, sends `data` in one go, reads it back, and closes.
@@ -499,6 +569,42 @@ fn every_byte_on_a_bad_wire() {
                 lab.transact(50_000 + number, &data, number % 2 == 0);
             }
             assert_eq!(lab.host.accepted.len(), usize::from(CONNECTIONS));
+        }
+    }
+}
+
+/// The same when the NIC ends the connections: the response, behind which the server closes, arrives whole.
+#[test]
+fn the_nic_ends_connections() {
+    for (round, percent) in [0, 1, 5, 20].into_iter().enumerate() {
+        for change in [0, rule::DEFER] {
+            let faults = Faults {
+                loss: percent,
+                duplicates: percent,
+                reordered: percent,
+            };
+            let mut lab = Lab::new(percent == 1, faults, 99 + round as u64, change);
+            const CONNECTIONS: u16 = 12;
+            for number in 0..CONNECTIONS {
+                let data = pattern(1 + 900 * usize::from(number), number.into());
+                lab.close_after(data.len());
+                lab.transact(50_000 + number, &data, number % 2 == 0);
+            }
+            assert_eq!(lab.host.accepted.len(), usize::from(CONNECTIONS));
+            let count = |counter| lab.card.count(counter);
+            assert_eq!(count(Counter::TeardownTaken), CONNECTIONS.into());
+            if percent == 0 {
+                assert_eq!(lab.host.resets, 0);
+                assert_eq!(count(Counter::TeardownRetransmit), 0);
+                assert_eq!(count(Counter::TeardownDone), CONNECTIONS.into());
+            }
+            // Whatever is left comes to its end.
+            let mut sockets = SocketSet::new(Vec::new());
+            for _ in 0..70_000 * MS / STEP {
+                lab.step(&mut sockets);
+            }
+            let usage = lab.card.nic.usage();
+            assert_eq!([3, 4, 5].map(|table| usage[table].used), [0; 3]);
         }
     }
 }

@@ -571,6 +571,21 @@ fn the_latest_connection_of_a_tuple_counts() {
 }
 
 #[test]
+fn a_late_first_segment_brings_no_second_connection() {
+    let mut nic = Ending::empty();
+    nic.card.listen(&any_rule(4)).unwrap();
+    let client = linux();
+    let first = client.data(&nic.card.syn_ack(&client.syn()), b"request");
+    nic.card.handshake(&first);
+    nic.hand_over(&Host::default(), b"response");
+    nic.sent::<1>();
+    nic.peer(0, 0, RST, b"");
+    nic.ends_with(Counter::TeardownReset);
+    assert_eq!(nic.card.receive(&first), Fate::Host, "not marked");
+    assert_eq!(nic.card.count(Counter::AckReplay), 1);
+}
+
+#[test]
 fn damaged_segments_do_nothing() {
     let mut nic = Ending::new(&Host::default(), b"x");
     nic.sent::<1>();

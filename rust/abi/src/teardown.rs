@@ -23,6 +23,11 @@
 //! so a frame that came to the host just before the hand-over, and for which it has no connection any more,
 //! does no harm.
 //!
+//! What is on its way to the host yet is the host's to sort out: a copy of the client's first segment that the card
+//! has marked ([`super::setup::Handshake`]) before it took the connection over must not bring a second one. The host
+//! remembers the tuples and initial sequence numbers that it has handed over lately. What is marked later
+//! cannot be such a copy: the card remembers, too.
+//!
 //! # Credits
 //!
 //! The card has room for a number of flows, and for data a number of buffers ([`super::cmd::kind::TEARDOWN_READ`]). A

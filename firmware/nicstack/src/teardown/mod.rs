@@ -257,6 +257,10 @@ impl<M: Memory> Nic<M> {
         let tcb = tcb.ok_or((BAD, spent))?;
 
         let tuple = path.tuple();
+        // As by the host's FIN: a late copy of the first segment brings no connection any more.
+        if !self.recent.is_empty() {
+            self.recent.end(&self.memory, &tuple);
+        }
         let hash = self.teardown.hash(&tuple);
         let flows = &self.teardown.flows;
         let busy = (Counter::TeardownBusy, spent);
