@@ -11,7 +11,7 @@ KDIR ?=
 MODULE_OUT := $(CURDIR)/build/module$(if $(KDIR),-kdir)
 KBUILD_RUN = +$(MAKE) -C $(or $(KDIR),/lib/modules/$(shell uname -r)/build) M=$(CURDIR) MO=$(MODULE_OUT)
 
-.PHONY: all build modules modules_install demo test test-debug bench shell setup check fmt clippy doc clean help $(LAB)
+.PHONY: all build modules modules_install demo test test-debug kunit bench shell setup check fmt clippy doc clean help $(LAB)
 
 all: build
 
@@ -22,6 +22,7 @@ help:
 	@echo '  make demo              serve Redis in a virtual machine through the modelled card'
 	@echo '  make test              run all tests; T="NAME..." runs some (globs are fine), V=1 shows the guest console'
 	@echo '  make test-debug        the same on a kernel that checks what the module does (built once, 10 to 25 minutes)'
+	@echo '  make kunit             run the KUnit suites of the module on that kernel'
 	@echo '  make bench             compare drivers and offloads'
 	@echo '  make shell             a shell in the guest; "$(LAB) wire CMD" runs a command on the wire side'
 	@echo '  make check             formatting, clippy and rustdoc, all warnings are errors'
@@ -47,6 +48,9 @@ test: $(LAB)
 
 test-debug: $(LAB)
 	@$(LAB) test --kernel debug $(if $(V),--verbose) $(T)
+
+kunit: $(LAB)
+	@$(LAB) kunit
 
 ifeq ($(KDIR),)
 modules: $(LAB)

@@ -40,6 +40,8 @@ pub enum Command {
     Apt(commands::apt::Args),
     /// Run unit, property and lab tests
     Test(commands::test::Args),
+    /// Run the module's KUnit suites on the debug kernel
+    Kunit(commands::kunit::Args),
     /// Serve Redis through the card and print what it cost
     Demo(commands::demo::Args),
     /// Compare drivers and offloads
@@ -59,6 +61,7 @@ pub fn main(cli: &Cli) -> ExitCode {
         Command::Wire(args) => commands::wire::run(args, &layout),
         Command::Apt(args) => commands::apt::run(args, &layout),
         Command::Test(args) => commands::test::run(args, &layout),
+        Command::Kunit(args) => commands::kunit::run(args, &layout),
         Command::Demo(args) => commands::demo::run(args, &layout),
         Command::Bench(args) => commands::bench::run(args, &layout),
         Command::Clean(args) => commands::clean::run(args, &layout),

@@ -21,14 +21,18 @@ tree=$1 out=$2; shift 2
 exec make -C "$tree" M=/src MO="$out" -j"$(nproc)" "$@" modules
 "#;
 
-/// Further arguments for a kernel.
-fn arguments(kernel: Kernel) -> Vec<String> {
-    match kernel {
+/// Further arguments for the kernel.
+fn arguments(layout: &Layout) -> Vec<String> {
+    let mut arguments = match layout.guest_kernel() {
         // The kernel's own lints, all of them errors.
         Kernel::Stock => vec!["CLIPPY=1".into(), "W=e".into()],
         // Its compiler, and line tables as it has them.
         _ => vec![format!("LLVM={LLVM}"), "KCFLAGS=-gline-tables-only".into()],
+    };
+    if layout.has_kunit() {
+        arguments.push("ACCELTCP_KUNIT=1".into());
     }
+    arguments
 }
 
 /// Builds the module if its source, or the kernel, changed.
@@ -37,7 +41,8 @@ pub(super) fn build(layout: &Layout, facts: &Facts) -> Result<()> {
         bail!("there is no Kbuild file in {}", layout.top().display());
     }
     let guest = layout.guest_kernel();
-    let arguments = arguments(guest);
+    let name = layout.module_name();
+    let arguments = arguments(layout);
     let kernel = Fingerprint::default()
         .with(facts.guest_release(layout)?)
         .with(setup::guest_kernel_inputs(layout, facts))
@@ -47,7 +52,7 @@ pub(super) fn build(layout: &Layout, facts: &Facts) -> Result<()> {
     let inputs = sources(layout)?
         .iter()
         .try_fold(kernel, |inputs, path| inputs.with_file(path))?;
-    let stamp = Stamp::new(layout, &guest.suffixed("module"));
+    let stamp = Stamp::new(layout, &name);
     if stamp.valid(inputs).is_some() && layout.module().is_file() {
         return Ok(());
     }
@@ -58,7 +63,7 @@ pub(super) fn build(layout: &Layout, facts: &Facts) -> Result<()> {
     let step = Step::start(layout, "module", &title)?;
     stamp.clear()?;
     // Objects for another kernel are of no use, and kbuild would not see that.
-    let tree = Stamp::new(layout, &guest.suffixed("module-kernel"));
+    let tree = Stamp::new(layout, &format!("{name}-kernel"));
     if tree.valid(kernel).is_none() {
         mounts::remove_tree(&layout.module_dir())?;
         tree.set(kernel, "")?;
@@ -69,7 +74,7 @@ pub(super) fn build(layout: &Layout, facts: &Facts) -> Result<()> {
             .command("sh")
             .args(["-c", MAKE, "make"])
             .arg(facts.kernel_tree_inside(layout))
-            .arg(format!("/build/{}", guest.suffixed("module")))
+            .arg(format!("/build/{name}"))
             .args(&arguments),
     )?;
     if !layout.module().is_file() {

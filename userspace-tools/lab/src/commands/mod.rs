@@ -11,6 +11,7 @@ pub mod bench;
 pub mod build;
 pub mod clean;
 pub mod demo;
+pub mod kunit;
 pub mod run;
 pub mod setup;
 pub mod shell;

@@ -18,8 +18,8 @@ use crate::{
     build,
     session::{self, Entered},
     setup,
-    tests::{self, runner, select, unit, LabTest},
-    util::Layout,
+    tests::{self, debug, runner, select, unit, LabTest},
+    util::{Kernel, Layout},
 };
 
 /// Arguments of `lab test`.
@@ -101,6 +101,13 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
             );
         }
     }
+    if let Some(test) = chosen.iter().find(|test| injects(test)) {
+        anyhow::ensure!(
+            layout.guest_kernel() == Kernel::Debug,
+            "{} needs `--kernel debug`",
+            test.name
+        );
+    }
     if !chosen.is_empty() {
         build::ensure(layout)?;
     }
@@ -111,11 +118,19 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
 }
 
 /// Whether a test runs though nobody named it. Other kernels than the stock one are there to watch
-/// this project's module.
+/// this project's module, and one of them has faults to inject.
 fn by_default(layout: &Layout, args: &Args, test: &LabTest) -> bool {
     args.names.is_empty()
         && !test.name.starts_with(tests::LONG)
-        && (!layout.guest_kernel().is_built() || !test.name.starts_with("upstream-"))
+        && match layout.guest_kernel() {
+            Kernel::Stock => !injects(test),
+            Kernel::Debug => !test.name.starts_with("upstream-"),
+            Kernel::Kcsan => !test.name.starts_with("upstream-") && !injects(test),
+        }
+}
+
+fn injects(test: &LabTest) -> bool {
+    test.name.starts_with(debug::PREFIX)
 }
 
 /// Runs one lab test in namespaces of its own.

@@ -92,6 +92,10 @@ pub(super) struct Paths {
 }
 
 impl Paths {
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The module of a driver as the guest sees it.
     pub(super) fn module(&self, driver: Driver) -> Result<Option<String>> {
         let path = match driver {
@@ -395,6 +399,8 @@ impl Builder {
             memory_mb: memory_mb(guest, self.memory_mb),
             cards: self.cards,
             kvm,
+            // While KASAN's kernel looks at its CPU, an interrupt finds no shadow for five.
+            four_levels: guest.is_built(),
             kernel,
             append,
             console: inner_path(layout, console.path())?,
@@ -416,12 +422,16 @@ impl Builder {
 }
 
 /// Parameters with which a kernel makes the most of its checks.
+///
+/// An emulated CPU keeps what it has translated of a page until it sees a write to it. It does not see
+/// those of virtiofsd, so that a page of code that is used again for other code would be run as it was.
+/// The distribution's kernel zeroes pages when they are allocated, and so must all others.
 fn checks(kernel: Kernel) -> &'static [&'static str] {
     match kernel {
         Kernel::Stock => &[],
         // Every report, not only the first; and no complaint about a slow machine.
-        Kernel::Debug => &["kasan_multi_shot", "watchdog_thresh=60"],
-        Kernel::Kcsan => &["watchdog_thresh=60"],
+        Kernel::Debug => &["init_on_alloc=1", "watchdog_thresh=60", "kasan_multi_shot"],
+        Kernel::Kcsan => &["init_on_alloc=1", "watchdog_thresh=60"],
     }
 }
 

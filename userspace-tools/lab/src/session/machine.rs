@@ -36,6 +36,8 @@ pub(super) struct Config {
     pub(super) memory_mb: u32,
     pub(super) cards: usize,
     pub(super) kvm: bool,
+    /// Only four levels of page tables.
+    pub(super) four_levels: bool,
     /// The following paths are as the programs of the build root see them.
     pub(super) kernel: String,
     pub(super) append: Vec<String>,
@@ -57,9 +59,10 @@ impl Config {
             "memory-backend-memfd,id=memory,size={}M,share=on",
             self.memory_mb
         );
-        let (accelerator, cpu) = match self.kvm {
-            true => ("kvm", "host"),
-            false => ("tcg,thread=multi", "max"),
+        let (accelerator, cpu) = match (self.kvm, self.four_levels) {
+            (true, _) => ("kvm", "host"),
+            (false, false) => ("tcg,thread=multi", "max"),
+            (false, true) => ("tcg,thread=multi", "max,la57=off"),
         };
         let mut append = vec![
             "console=ttyS0",
@@ -257,6 +260,7 @@ mod tests {
             memory_mb: 512,
             cards: 2,
             kvm: false,
+            four_levels: false,
             kernel: "/vmlinuz".into(),
             append: vec!["nosmep".into()],
             dir: "/build/run/1/0".into(),

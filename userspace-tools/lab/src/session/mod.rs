@@ -38,8 +38,10 @@ mod console;
 mod guest;
 mod isolate;
 mod kvm;
+mod leaks;
 mod machine;
 mod process;
+mod resolve;
 mod tools;
 mod wire;
 
@@ -52,9 +54,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{anyhow, bail, ensure, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use lab_count::Counts;
 use lab_proto::Interface;
+
+use crate::util::Kernel;
+use leaks::Left;
 
 pub use builder::{Builder, Driver, Kvm};
 pub use card::{Action, Card, Counters};
@@ -223,15 +228,33 @@ impl Session {
     ///
     /// A part did not end, or ended badly, or the kernel had a problem.
     pub fn shutdown(self) -> Result<()> {
+        let kernel = self.paths.layout().guest_kernel();
+        let left = match kernel {
+            Kernel::Debug => self.look_for_leaks(),
+            Kernel::Stock | Kernel::Kcsan => Ok(Left::default()),
+        };
         let ended = self.end();
-        let problems = self.kernel_problems()?;
-        ensure!(
-            problems.is_empty(),
-            "the guest's kernel had problems, see {}:\n  {}",
-            self.console().display(),
-            problems.join("\n  ")
-        );
-        ended
+        let mut reports = self.console.reports()?;
+        if kernel == Kernel::Kcsan {
+            // The kernel has races of its own, which are not looked for here.
+            reports.retain(|report| !report.is_race() || report.mentions("acceltcp"));
+        }
+        // What the kernel reported may well be why it could not be asked.
+        let (left, failed) = match left {
+            Ok(left) => (left, None),
+            Err(error) => (Left::default(), Some(error)),
+        };
+        reports.extend(left.reports);
+        if !reports.is_empty() {
+            let tools = &isolate::current()?.tools;
+            let lines = resolve::resolve(tools, self.paths.layout(), &reports, left.text);
+            bail!(
+                "the guest's kernel had problems, see {}:\n  {}",
+                self.console().display(),
+                lines.join("\n  ")
+            );
+        }
+        failed.map_or(ended, Err)
     }
 
     fn end(&self) -> Result<()> {

@@ -7,6 +7,7 @@
 //! `driver`; they exist once for each driver. What only this project's driver is held to is in
 //! `resilience`; connection setup is in `setup`.
 
+pub(crate) mod debug;
 pub(crate) mod driver;
 mod observe;
 mod resilience;
@@ -113,6 +114,7 @@ pub(crate) fn all() -> Vec<LabTest> {
     let mut all = driver::tests();
     all.extend(resilience::tests());
     all.extend(setup::tests());
+    all.extend(debug::tests());
     all
 }
 

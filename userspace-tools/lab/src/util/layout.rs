@@ -16,6 +16,7 @@ use super::Kernel;
 pub struct Layout {
     top: PathBuf,
     kernel: Kernel,
+    kunit: bool,
 }
 
 impl Layout {
@@ -39,6 +40,7 @@ impl Layout {
         Self {
             top: top.to_path_buf(),
             kernel: Kernel::Stock,
+            kunit: false,
         }
     }
 
@@ -46,6 +48,17 @@ impl Layout {
     pub fn with_kernel(mut self, kernel: Kernel) -> Self {
         self.kernel = kernel;
         self
+    }
+
+    /// The same with KUnit suites in this project's module; only kernels that the lab builds run them.
+    pub fn with_kunit(mut self) -> Self {
+        self.kunit = true;
+        self
+    }
+
+    /// Whether there are KUnit suites in this project's module.
+    pub fn has_kunit(&self) -> bool {
+        self.kunit
     }
 
     /// The guest's kernel.
@@ -99,7 +112,16 @@ impl Layout {
 
     /// Output folder of this project's module.
     pub fn module_dir(&self) -> PathBuf {
-        self.build().join(self.kernel.suffixed("module"))
+        self.build().join(self.module_name())
+    }
+
+    /// Name of that folder, by which its stamps go too.
+    pub(crate) fn module_name(&self) -> String {
+        let name = self.kernel.suffixed("module");
+        match self.kunit {
+            true => format!("{name}-kunit"),
+            false => name,
+        }
     }
 
     /// This project's module.
