@@ -319,6 +319,13 @@ impl Ending {
         self.take(port);
     }
 
+    /// The same for a frame of whomever.
+    pub(crate) fn receive_any(&mut self, frame: &[u8]) {
+        let mut port = Port::default();
+        self.card.nic.from_wire(self.card.now, frame, &mut port);
+        self.take(port);
+    }
+
     /// The peer sends a segment `offset` behind RCV.NXT of the hand-over, which acknowledges what is before `acked`.
     pub(crate) fn peer(&mut self, offset: u32, acked: u32, flags: Flags, data: &[u8]) {
         self.peer_at(TSECR, offset, acked, flags, data);
