@@ -133,19 +133,13 @@ enum Way {
 
 /// Sends echo requests of `size` bytes, all of which must be answered.
 fn ping(session: &Session, way: Way, target: &str, size: u32) -> Result<()> {
-    const COUNT: u32 = 5;
-    let line = format!("ping -n -c {COUNT} -i 0.02 -W 5 -M do -s {size} {target}");
-    let output = match way {
-        Way::ToGuest => session.wire().run(&line)?,
-        Way::ToWire => session.guest().run(&line)?,
+    // One by one: behind its first answer, ping waits for the others no longer than two round trips.
+    let line =
+        format!("for i in 1 2 3; do ping -n -c 1 -W 10 -M do -s {size} {target} || exit 1; done");
+    match way {
+        Way::ToGuest => session.wire().run_ok(&line)?,
+        Way::ToWire => session.guest().run_ok(&line)?,
     };
-    let answered = format!("{COUNT} packets transmitted, {COUNT} received");
-    ensure!(
-        output.stdout.contains(&answered),
-        "{line}: not all were answered\n{}{}",
-        output.stdout,
-        output.stderr
-    );
     Ok(())
 }
 
