@@ -321,3 +321,97 @@ impl Drop for RxRing<'_> {
         }
     }
 }
+
+/// The ABI's own tests run on the build machine; these run what the kernel's compiler has made of it.
+#[cfg(ACCELTCP_KUNIT)]
+#[kunit_tests(acceltcp_metadata)]
+mod tests {
+    use super::*;
+    use acceltcp_abi::{
+        meta::MetaError,
+        setup::{
+            handshake,
+            Handshake, //
+        }, //
+    };
+
+    fn found() -> Handshake {
+        Handshake {
+            version: Handshake::VERSION,
+            flags: handshake::WSCALE | handshake::TIMESTAMPS,
+            snd_wscale: 14,
+            rcv_wscale: 7,
+            mss: 1460.into(),
+            tsval: 0xffff_ffff.into(),
+            ..Handshake::default()
+        }
+    }
+
+    fn with(handshake: Handshake) -> ([u8; RxMeta::MAX], usize) {
+        let meta = RxMeta {
+            mark: Some(7),
+            handshake: Some(handshake),
+            ..RxMeta::default()
+        };
+        let mut bytes = [0; RxMeta::MAX];
+        let len = meta.emit(&mut bytes);
+        (bytes, len)
+    }
+
+    #[test]
+    fn handshake_is_read_as_it_was_written() {
+        let (bytes, len) = with(found());
+        let read = RxMeta::parse_with_handshake(&bytes[..len]);
+        assert!(read.is_ok_and(|meta| meta.handshake == Some(found()) && meta.mark == Some(7)));
+    }
+
+    #[test]
+    fn every_cut_is_refused() {
+        let (bytes, len) = with(found());
+        for cut in 1..len {
+            assert_eq!(
+                RxMeta::parse_with_handshake(&bytes[..cut]).err(),
+                Some(MetaError::Short)
+            );
+        }
+        // Nothing at all is no metadata.
+        assert!(RxMeta::parse_with_handshake(&[]).is_ok_and(|meta| meta == RxMeta::default()));
+    }
+
+    #[test]
+    fn handshake_that_was_not_asked_for_is_refused() {
+        let (bytes, len) = with(found());
+        assert_eq!(
+            RxMeta::parse(&bytes[..len]).err(),
+            Some(MetaError::UnknownField)
+        );
+    }
+
+    #[test]
+    fn scale_that_tcp_does_not_know_is_refused() {
+        for bad in [
+            Handshake {
+                snd_wscale: 15,
+                ..found()
+            },
+            Handshake {
+                rcv_wscale: 255,
+                ..found()
+            },
+            Handshake {
+                flags: 0x80,
+                ..found()
+            },
+            Handshake {
+                version: 0,
+                ..found()
+            },
+        ] {
+            let (bytes, len) = with(bad);
+            assert_eq!(
+                RxMeta::parse_with_handshake(&bytes[..len]).err(),
+                Some(MetaError::BadHandshake)
+            );
+        }
+    }
+}

@@ -228,9 +228,8 @@ impl Drop for Shared<'_> {
 
 impl Producer<'_> {
     fn free(&self) -> u32 {
-        // One descriptor stays free, so that a full ring is not an empty one.
         let consumed = self.shared.consumed.load(Acquire);
-        self.shared.mask - self.head.wrapping_sub(consumed)
+        free_slots(self.shared.mask, self.head, consumed)
     }
 
     /// Queues a frame. Stops the queue when there may be no room for the next one.
@@ -386,6 +385,17 @@ fn describe(skb: &SkBuff, stats: &TxStats) -> Option<(TxDesc, u32)> {
     Some((desc, bytes))
 }
 
+/// Free slots of a ring. One stays free, so that a full ring is not an empty one.
+fn free_slots(mask: u32, head: u32, consumed: u32) -> u32 {
+    mask - head.wrapping_sub(consumed)
+}
+
+/// By how many slots the card's read pointer has moved, or `None` if those are more than it was given.
+fn newly_done(card: u32, before: u32, pending: u32) -> Option<u32> {
+    let done = card.wrapping_sub(before) & qc::PTR_MASK;
+    (done <= pending).then_some(done)
+}
+
 impl Consumer<'_> {
     /// Finishes the frames that the card has sent.
     pub(crate) fn complete(&mut self, polling: &Polling<'_>, queue: TxQueue, stats: &TxDoneStats) {
@@ -404,11 +414,10 @@ impl Consumer<'_> {
         }
         // The slots are written before the doorbell, which the card answers.
         let pending = shared.produced.load(Acquire).wrapping_sub(self.tail);
-        let done = card.wrapping_sub(self.card) & qc::PTR_MASK;
-        if done > pending {
+        let Some(done) = newly_done(card, self.card, pending) else {
             stats.bad_completion.add(1);
             return;
-        }
+        };
         self.card = card;
 
         let (mut packets, mut bytes) = (0, 0);
@@ -430,5 +439,39 @@ impl Consumer<'_> {
         if queue.is_stopped() && shared.mask - pending.wrapping_sub(done) >= WAKE_FROM {
             queue.wake();
         }
+    }
+}
+
+#[cfg(ACCELTCP_KUNIT)]
+#[kunit_tests(acceltcp_ring_tx)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slot_stays_free() {
+        assert_eq!(free_slots(63, 0, 0), 63);
+        assert_eq!(free_slots(63, 63, 0), 0);
+        assert_eq!(free_slots(63, 64, 1), 0);
+        assert_eq!(free_slots(63, 64, 64), 63);
+    }
+
+    #[test]
+    fn running_numbers_may_wrap() {
+        assert_eq!(free_slots(63, 1, u32::MAX), 61);
+        assert_eq!(free_slots(4095, u32::MAX, u32::MAX - 4095), 0);
+    }
+
+    #[test]
+    fn pointer_of_the_card_wraps_earlier() {
+        assert_eq!(newly_done(5, 0, 5), Some(5));
+        assert_eq!(newly_done(3, qc::PTR_MASK - 1, 5), Some(5));
+        assert_eq!(newly_done(7, 7, 0), Some(0));
+    }
+
+    #[test]
+    fn card_cannot_finish_what_it_was_not_given() {
+        assert_eq!(newly_done(6, 0, 5), None);
+        // Backwards is nearly a whole turn forwards.
+        assert_eq!(newly_done(0, 1, 4095), None);
     }
 }
