@@ -161,18 +161,31 @@ fn memory_map(args: &[&str]) -> Result<String, String> {
     }
 }
 
+/// Entries (0 for none) and bytes of the row `name`.
+fn row(map: &str, name: &str) -> [usize; 2] {
+    let row = map.lines().find(|line| line.starts_with(name)).unwrap();
+    let mut words = row.split_whitespace().rev();
+    let mut number = || words.next().and_then(|word| word.parse().ok());
+    let bytes = number().unwrap();
+    [number().unwrap_or(0), bytes]
+}
+
 #[test]
 fn the_memory_map_is_printed() {
     let map = memory_map(&["--listeners", "5000"]).unwrap();
-    let row = |name| map.lines().find(|line| line.starts_with(name)).unwrap();
-    let words = |name| row(name).split_whitespace().collect::<Vec<_>>();
-    assert_eq!(words("total"), ["total", "8388608"]);
-    assert_eq!(words("listeners")[1], "5000");
-    let bytes: usize = ["reserved", "listeners", "recent", "half_open", "free"]
-        .iter()
-        .map(|name| words(name).last().unwrap().parse::<usize>().unwrap())
-        .sum();
-    assert_eq!(bytes, 8 << 20);
+    let bytes = |name: &str| row(&map, name)[1];
+    let entries = |name: &str| row(&map, name)[0];
+    let sum = |names: &[&str]| -> usize { names.iter().map(|name| bytes(name)).sum() };
+    assert_eq!(bytes("imem"), 8 << 20);
+    assert_eq!(entries("listeners"), 5000);
+    let tables = ["listeners", "recent", "half_open", "flows", "spliced_pairs"];
+    assert_eq!(sum(&tables) + sum(&["reserved", "free"]), 8 << 20);
+    // What the card is to hold at once.
+    assert!(entries("flows") + 2 * entries("spliced_pairs") >= 131_072);
+    assert!(entries("time_wait") >= 1 << 20);
+    let emem = ["flow_records", "buffers", "time_wait"];
+    assert_eq!(sum(&emem), bytes("emem"));
+    assert!(memory_map(&["--flows", "196608", "--spliced-pairs", "0"]).is_ok());
     let error = memory_map(&["--half-open", "1000000"]).unwrap_err();
     assert!(error.contains("do not fit"), "{error}");
 }
