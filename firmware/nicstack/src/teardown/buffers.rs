@@ -115,10 +115,13 @@ impl Buffers {
             };
             let from = offset.max(start);
             let to = end.min(start + BUFFER);
-            for at in (from..to.max(from)).step_by(1) {
+            let mut at = from;
+            while at < to {
                 let (word, byte) = ((at - start) / WORD, (at - start) % WORD);
+                let len = (WORD - byte).min(to - at);
                 let word = buffer[word].load(Ordering::Relaxed).to_le_bytes();
-                out[at - offset] = word[byte];
+                out[at - offset..][..len].copy_from_slice(&word[byte..byte + len]);
+                at += len;
             }
             number = buffer[LINK].load(Ordering::Relaxed) as u32;
             start += BUFFER;

@@ -223,8 +223,8 @@ impl Flows {
             self.wheel.disarm(words, number, old.slot);
         }
         if tcb.timer() != Timer::None {
-            let left = tcb.deadline.wrapping_sub(now.millis()).cast_signed_ms();
-            let at = Instant(now.0 + left * 1_000_000);
+            let left = tcb.deadline.wrapping_sub(now.millis()) as i32;
+            let at = Instant(now.0 + u64::try_from(left).unwrap_or(0) * 1_000_000);
             tcb.slot = self.wheel.arm(words, number, at);
         }
     }
@@ -234,20 +234,8 @@ impl Flows {
         self.wheel.scan(self.of_wheel.of(imem), now, 0, fire);
     }
 
-    /// Has the entry `number` come up again at the next scan.
-    pub(super) fn again(&self, imem: &[AtomicU64], now: Instant, number: u32) -> u8 {
-        self.wheel.arm(self.of_wheel.of(imem), number, now)
-    }
-}
-
-/// A difference of times.
-trait Signed {
-    /// As a number of milliseconds, 0 when it is past.
-    fn cast_signed_ms(self) -> u64;
-}
-
-impl Signed for u32 {
-    fn cast_signed_ms(self) -> u64 {
-        u64::try_from(self as i32).unwrap_or(0)
+    /// Has the entry `number` come up again at the next tick.
+    pub(super) fn again(&self, imem: &[AtomicU64], now: Instant, number: u32) {
+        self.wheel.arm(self.of_wheel.of(imem), number, now);
     }
 }
