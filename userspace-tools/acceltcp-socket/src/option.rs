@@ -66,7 +66,7 @@ impl fmt::Display for Reason {
             Self::None => "the card sets connections up",
             Self::NotAsked => "setup is not asked for",
             Self::NotListening => "the socket does not listen",
-            Self::NoDevice => "no card in this network namespace",
+            Self::NoDevice => "no card whose frames reach it",
             Self::TableFull => "the card has no room",
             Self::Authenticated => "TCP-MD5 or TCP-AO",
             Self::Mptcp => "multipath TCP",
