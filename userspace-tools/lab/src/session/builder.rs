@@ -429,9 +429,19 @@ impl Builder {
 fn checks(kernel: Kernel) -> &'static [&'static str] {
     match kernel {
         Kernel::Stock => &[],
-        // Every report, not only the first; and no complaint about a slow machine.
-        Kernel::Debug => &["init_on_alloc=1", "watchdog_thresh=60", "kasan_multi_shot"],
-        Kernel::Kcsan => &["init_on_alloc=1", "watchdog_thresh=60"],
+        // Every report, not only the first; no complaint about a slow machine; and no interface that
+        // nobody has asked for.
+        Kernel::Debug => &[
+            "init_on_alloc=1",
+            "watchdog_thresh=60",
+            "dummy.numdummies=0",
+            "kasan_multi_shot",
+        ],
+        Kernel::Kcsan => &[
+            "init_on_alloc=1",
+            "watchdog_thresh=60",
+            "dummy.numdummies=0",
+        ],
     }
 }
 

@@ -7,6 +7,7 @@ does: there, the number of bytes that may be had before the one failure grows in
 """
 
 import ctypes
+import errno
 import fcntl
 import glob
 import os
@@ -125,7 +126,7 @@ def each(what, do, undo, limit=5000):
             refused += 1
         if left:
             break
-        if error and error.errno != 12:
+        if error and error.errno != errno.ENOMEM:
             print(f"{what}: allocation {number}: {error}", flush=True)
     if error:
         sys.exit(f"{what}: fails although nothing is refused: {error}")
@@ -142,6 +143,9 @@ def sweep(what, do, steps):
             write(f"{path}/probability", 100)
             try:
                 do(True)
+            except OSError as error:
+                if error.errno != errno.ENOMEM:
+                    raise
             finally:
                 write(f"{path}/probability", 0)
             if read(f"{path}/times") == "0":

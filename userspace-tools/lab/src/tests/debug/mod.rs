@@ -66,10 +66,16 @@ pub(super) fn tests() -> Vec<LabTest> {
     ]
 }
 
+/// A script of Python with an argument.
+fn script(text: &str, argument: &str) -> Cmd {
+    Cmd::new(["python3", "-", argument])
+        .input(text)
+        .timeout(LIMIT)
+}
+
 /// Has the guest run a part of the script; returns what it printed.
 fn inject(session: &Session, part: &str) -> Result<String> {
-    let command = Cmd::new(["python3", "-c", INJECT, part]).timeout(LIMIT);
-    let found = session.guest().run_ok(command)?;
+    let found = session.guest().run_ok(script(INJECT, part))?;
     eprint!("{found}");
     Ok(found)
 }
@@ -103,13 +109,9 @@ fn fail_listen(context: &Context<'_>) -> Result<()> {
 
 fn fail_child(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
-    let mut server = session
-        .guest()
-        .spawn(Cmd::new(["python3", "-c", INJECT, "child"]).timeout(LIMIT))?;
+    let mut server = session.guest().spawn(script(INJECT, "child"))?;
     server.wait_for("ready")?;
-    let client = session
-        .wire()
-        .run_ok(Cmd::new(["python3", "-c", CLIENT]).timeout(LIMIT))?;
+    let client = session.wire().run_ok(script(CLIENT, ""))?;
     let found = server.wait_ok()?;
     eprint!("{found}{client}");
     ensure!(found.contains("child: "), "{found}");
