@@ -65,8 +65,9 @@ static bool acceltcp_is_own(const struct sock *sk,
 		return true;
 	in = 2 * max_t(u32, READ_ONCE(tp->rcv_wnd), SZ_512K);
 	out = 2 * max_t(u32, READ_ONCE(tp->max_window), SZ_512K);
+	/* What was sent just now may be acknowledged before it is accounted for. */
 	return between(seq, rcv_nxt - in, rcv_nxt + in) &&
-	       between(ack, snd_una - out, READ_ONCE(tp->snd_nxt));
+	       between(ack, snd_una - out, READ_ONCE(tp->snd_nxt) + out);
 }
 
 /* The same for a handshake of the host's. */

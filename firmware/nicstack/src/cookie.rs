@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  31 30 | 29  | 28 27 26 | 25 ... 20 | 19 ............ 0
-//!  time  | key |   MSS    |   proof   |  position + ISN
+//!  time  | key |   MSS    |   proof   |  position + c * ISN
 //! ```
 //!
 //! * *time*: the low bits of a counter of [`STEP_NS`]. A cookie of the step of now or of the two steps
@@ -13,7 +13,8 @@
 //! * *key*: which of the two [`Keys`] it was made with.
 //! * *MSS*: a step of [`MSS_V4`] or [`MSS_V6`].
 //! * *position*: bits of a hash *h* over addresses, ports, VLANs, the whole time counter, the MSS, the options
-//!   in the timestamp and the window scale that was offered, to which the client's ISN is added.
+//!   in the timestamp and the window scale that was offered, to which the client's ISN, times an odd constant
+//!   ([`SPREAD`]), is added.
 //! * *proof*: bits of a hash over *h* and the client's ISN.
 //!
 //! # What is bound, and how fast a check is
@@ -22,9 +23,13 @@
 //! without a hash, so that most of what is no cookie costs none, and the rest costs one: *proof* is
 //! looked at only when *position* fits.
 //!
-//! That the ISN is *added* to the position closes a hole of cookies: a segment that is not the client's first has a sequence number that is `n` too large, and its position differs by exactly `n`. Up to 2^20 it
-//! is never taken for the first, whatever the hash; and as the client may send no more than the SYN-ACK's window
-//! of at most 65,535 bytes, such a segment is recognised ([`Verdict::Early`]).
+//! That the ISN can be told from the sum closes a hole of cookies: a segment that is not the client's first has a
+//! sequence number that is `n` too large, and so is the ISN that it claims. Up to 2^20 it is never taken for the first,
+//! whatever the hash; and as the client may send no more than the SYN-ACK's window of at most 65,535 bytes, such
+//! a segment is recognised ([`Verdict::Early`]).
+//!
+//! The constant is for what follows: both numbers of a connection grow. Without it a segment of one in which as much
+//! came back as was sent would show the right sum, and only the six bits of proof would speak against it.
 //!
 //! # False accepts
 //!
@@ -33,7 +38,8 @@
 //! it while there is one key). A forger who sends a million ACKs a second is let in about once in 90 s, with a
 //! connection of which he sees nothing. (Linux' own cookies, which keep fewer segment sizes and do not tell an
 //! early segment from a forged one, come to 2^-29.)
-//! A random segment is taken for an early one with probability 3/4 * window * 2^-26.
+//! A random segment is taken for an early one with probability 3/4 * window * 2^-26; one of a connection that the
+//! client has opened within the last step, with probability window * 2^-26, one in 1024.
 
 use crate::clock::Instant;
 use crate::hash::{HalfSipHash, Key};
@@ -53,6 +59,22 @@ const MSS_SHIFT: u32 = 26;
 const PROOF_SHIFT: u32 = 20;
 const PROOF_MASK: u32 = 0x3f;
 const POSITION_MASK: u32 = (1 << PROOF_SHIFT) - 1;
+
+/// Inverse of [`SPREAD`]: odd, and far from small multiples and fractions of 2^20 (by the golden ratio).
+const INVERSE: u32 = 0x9_e377;
+/// What an ISN is multiplied by.
+const SPREAD: u32 = inverse(INVERSE);
+
+/// The inverse modulo 2^32 of an odd number, by Newton's iteration, which doubles the good bits each time.
+const fn inverse(odd: u32) -> u32 {
+    let mut found = odd;
+    let mut bits = 3;
+    while bits < 32 {
+        found = found.wrapping_mul(2u32.wrapping_sub(odd.wrapping_mul(found)));
+        bits *= 2;
+    }
+    found
+}
 
 /// Segment sizes that a cookie can hold for IPv4: the default, tunnels, PPPoE, Ethernet, jumbo frames.
 pub const MSS_V4: [u16; 8] = [536, 1220, 1300, 1360, 1400, 1440, 1460, 8960];
@@ -169,7 +191,7 @@ pub fn make(keys: &Keys, now: Instant, tuple: &Tuple, isn: u32, kept: Kept) -> O
             | number << KEY_SHIFT
             | u32::from(kept.mss_step & 7) << MSS_SHIFT
             | proof(key, position, isn) << PROOF_SHIFT
-            | position.wrapping_add(isn) & POSITION_MASK,
+            | position.wrapping_add(isn.wrapping_mul(SPREAD)) & POSITION_MASK,
     )
 }
 
@@ -208,8 +230,8 @@ pub fn check(keys: &Keys, now: Instant, tuple: &Tuple, claim: &Claim) -> Verdict
     };
     let position = position(key, tuple, now.wrapping_sub(age), kept);
 
-    let expected = position.wrapping_add(seq.wrapping_sub(1));
-    let skipped = expected.wrapping_sub(cookie) & POSITION_MASK;
+    let claimed = cookie.wrapping_sub(position).wrapping_mul(INVERSE);
+    let skipped = seq.wrapping_sub(1).wrapping_sub(claimed) & POSITION_MASK;
     if skipped > u32::from(claim.window) {
         return Verdict::Mismatch;
     }
@@ -352,6 +374,27 @@ mod tests {
     }
 
     /// The ACK and the first segment are lost, the second comes.
+    /// A server that sends back what it gets, one that sends five bytes for each 36, and one that sends most.
+    #[test]
+    fn segments_of_a_live_connection_are_no_handshakes() {
+        let keys = keys();
+        let cookie = make(&keys, NOW, &TUPLE, ISN, KEPT).unwrap();
+        let mut early = 0;
+        const SEGMENTS: u32 = 300_000;
+        for step in 1..=SEGMENTS / 3 {
+            for (sent, received) in [(step, step), (36 * step, 5 * step), (step, 1448 * step)] {
+                let seq = ISN.wrapping_add(1).wrapping_add(sent);
+                let ack = cookie.wrapping_add(received);
+                match verdict(&keys, NOW, &TUPLE, seq, ack) {
+                    Verdict::Good { .. } => panic!("{sent} bytes there, {received} back"),
+                    Verdict::Early { .. } => early += 1,
+                    _ => {}
+                }
+            }
+        }
+        assert!(early < 2 * SEGMENTS / 1024, "{early} of {SEGMENTS}");
+    }
+
     #[test]
     fn a_later_segment_is_never_the_first() {
         let keys = keys();
