@@ -14,7 +14,7 @@
 //! * *MSS*: a step of [`MSS_V4`] or [`MSS_V6`].
 //! * *position*: bits of a hash *h* over addresses, ports, VLANs, the whole time counter, the MSS, the options
 //!   in the timestamp and the window scale that was offered, to which the client's ISN, times an odd constant
-//!   ([`SPREAD`]), is added.
+//!   (`SPREAD`), is added.
 //! * *proof*: bits of a hash over *h* and the client's ISN.
 //!
 //! # What is bound, and how fast a check is
