@@ -130,9 +130,10 @@ impl<H: LocalIn> Registration<H> {
 
 impl<H: LocalIn> Drop for Registration<H> {
     fn drop(&mut self) {
-        // Before namespaces cannot tell of their end any more.
-        let hooks = HOOKED.lock().take();
-        drop(hooks);
+        // Before namespaces cannot tell of their end any more. Under the lock: a namespace that ends meanwhile has to
+        // wait until its hooks are gone.
+        let mut hooked = HOOKED.lock();
+        *hooked = None;
     }
 }
 
