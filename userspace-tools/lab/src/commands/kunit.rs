@@ -73,6 +73,9 @@ struct Case {
 /// Lines that say nothing of a case.
 const PLAN: &[&str] = &["KTAP", "1..", "# module:"];
 
+/// In lines that give an attribute of a case.
+const ATTRIBUTE: &str = ".speed: ";
+
 /// Reads KTAP as KUnit writes it: the cases of a suite stand four blanks deep.
 fn parse(ktap: &str) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -91,7 +94,7 @@ fn parse(ktap: &str) -> Vec<Case> {
                 passed,
                 messages: std::mem::take(&mut messages),
             });
-        } else if !PLAN.iter().any(|word| inner.starts_with(word)) {
+        } else if !PLAN.iter().any(|word| inner.starts_with(word)) && !inner.contains(ATTRIBUTE) {
             messages.push(inner.trim_start_matches(['#', ' ']).to_owned());
         }
     }
@@ -130,6 +133,7 @@ not ok 1 rings
     # Subtest: options
     # module: acceltcp
     1..1
+    # reads.speed: normal
     ok 1 reads # SKIP no memory
 ok 2 options
 ";
@@ -144,5 +148,6 @@ ok 2 options
             ]
         );
         assert!(cases[1].messages[0].contains("ASSERTION FAILED"));
+        assert!(cases[2].messages.is_empty());
     }
 }

@@ -6,11 +6,14 @@
 //! echoes what it gets, and resets what it does not know, as a host without a connection must. One that closes after
 //! the request hands response and connection over.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod device;
 
 use acceltcp_abi::cmd::{self, Request};
 use acceltcp_abi::setup::rule;
 use common::*;
+use device::{Faults, Port, Wire};
 use nicstack::stats::Counter;
 use nicstack::wire::ethernet::Ethernet;
 use nicstack::wire::ip::{Addresses, IpHeader};
@@ -20,13 +23,13 @@ use nicstack::wire::seq;
 use nicstack::wire::tcp::{Flags, TcpHeader};
 use nicstack::{HandOver, Handshake, Instant};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant as Time;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
+/// Nanoseconds of a millisecond.
 const MS: u64 = 1_000_000;
 /// Time of a step of the simulation.
 const STEP: u64 = 2 * MS;
@@ -34,107 +37,6 @@ const STEP: u64 = 2 * MS;
 thread_local! {
     /// The client's timestamp clock.
     static CLOCK: Cell<u32> = const { Cell::new(0) };
-}
-
-/// How a wire treats frames, in percent.
-#[derive(Debug, Clone, Copy)]
-struct Faults {
-    loss: u64,
-    duplicates: u64,
-    reordered: u64,
-}
-
-/// A wire: frames with the times at which they arrive.
-struct Wire {
-    faults: Faults,
-    state: u64,
-    frames: Vec<(u64, Vec<u8>)>,
-}
-
-impl Wire {
-    fn new(faults: Faults, seed: u64) -> Self {
-        Self {
-            faults,
-            state: seed,
-            frames: Vec::new(),
-        }
-    }
-
-    /// SplitMix64, below 100.
-    fn percent(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % 100
-    }
-
-    fn send(&mut self, now: u64, frame: Vec<u8>) {
-        let copies = 1 + u64::from(self.percent() < self.faults.duplicates);
-        for _ in 0..copies {
-            if self.percent() < self.faults.loss {
-                continue;
-            }
-            let mut arrival = now + 5 * MS;
-            if self.percent() < self.faults.reordered {
-                arrival += self.percent() * MS;
-            }
-            self.frames.push((arrival, frame.clone()));
-        }
-    }
-
-    fn arrived(&mut self, now: u64) -> Vec<Vec<u8>> {
-        self.frames.sort_by_key(|(time, _)| *time);
-        let count = self.frames.partition_point(|(time, _)| *time <= now);
-        self.frames.drain(..count).map(|(_, frame)| frame).collect()
-    }
-}
-
-/// The client's network device: IP packets in and out.
-#[derive(Default)]
-struct Port {
-    received: VecDeque<Vec<u8>>,
-    sent: Vec<Vec<u8>>,
-}
-
-struct Rx(Vec<u8>);
-struct Tx<'a>(&'a mut Vec<Vec<u8>>);
-
-impl RxToken for Rx {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-impl TxToken for Tx<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut packet = vec![0; len];
-        let result = f(&mut packet);
-        self.0.push(packet);
-        result
-    }
-}
-
-impl Device for Port {
-    type RxToken<'a> = Rx;
-    type TxToken<'a> = Tx<'a>;
-
-    fn receive(&mut self, _: Time) -> Option<(Rx, Tx<'_>)> {
-        let packet = self.received.pop_front()?;
-        Some((Rx(packet), Tx(&mut self.sent)))
-    }
-
-    fn transmit(&mut self, _: Time) -> Option<Tx<'_>> {
-        Some(Tx(&mut self.sent))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ip;
-        // More than Ethernet's 1500: smoltcp takes no room off its segments for the timestamps.
-        capabilities.max_transmission_unit = 1560;
-        capabilities
-    }
 }
 
 /// A connection of the host.
