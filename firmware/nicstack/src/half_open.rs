@@ -8,10 +8,10 @@
 //! established answers any SYN-ACK with its ACK (RFC 9293 section 3.10.7.4). When there is no room the
 //! answer is stateless.
 //!
-//! The table is a hash with chains over a fixed number of entries, a lock in each chain's head, and a
-//! list of free entries. A lock is held for some ten loads and stores. Who does not get it in time does
-//! without the entry, which costs a retransmission at most. Timers are in a [`Wheel`].
+//! The table is a hash with `Chains`, whose locks are held for some ten loads and stores. Who does not get one in
+//! time does without the entry, which costs a retransmission at most. Timers are in a [`Wheel`].
 
+use crate::chains::{Chain, Chains, Pool};
 use crate::clock::Instant;
 use crate::cookie::Tuple;
 use crate::hash::{HalfSipHash, Key};
@@ -25,24 +25,16 @@ pub const RETRIES: u32 = 5;
 /// Milliseconds to the first retransmission (RFC 6298); doubled each time.
 pub const FIRST_RETRY_MS: u32 = 1000;
 
-/// Words of an entry: the SYN-ACK, [`LINK`], [`STATE`].
-const ENTRY: usize = 12;
-/// Number of the next entry plus 1; 0 ends the chain.
-const LINK: usize = SynAck::WORDS;
-/// 0 in a free entry; otherwise [`USED`], the slot of the timer, retransmissions so far, and the time of the next.
-const STATE: usize = LINK + 1;
-const USED: u64 = 1 << 63;
+/// Words of an entry: the SYN-ACK, [`STATE`].
+const ENTRY: usize = SynAck::WORDS + 1;
+/// The slot of the timer, retransmissions so far, and the time of the next.
+const STATE: usize = SynAck::WORDS;
 const SLOT_SHIFT: u32 = 40;
 const RETRIES_SHIFT: u32 = 32;
 
 /// Nanoseconds of a tick of the wheel: what a retransmission may be late by, beside the time between polls.
 const TICK_NS: u64 = 32_000_000;
 const MS: u64 = 1_000_000;
-
-/// In a head: the chain is locked.
-const LOCKED: u64 = 1 << 63;
-/// Tries for a lock.
-const SPINS: usize = 1000;
 
 /// What became of a SYN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,26 +62,26 @@ type Entry = [AtomicU64; ENTRY];
 #[derive(Debug, Default)]
 pub struct HalfOpen {
     region: Region,
-    capacity: u32,
-    buckets: u32,
+    chains: Chains,
+    pool: Pool,
+    wheel: Wheel,
     used: AtomicU32,
     refused: AtomicU32,
     salt: AtomicU64,
-    /// Number of the first free entry plus 1 in the low half, in the high half a count of the changes.
-    free: AtomicU64,
-    wheel: Wheel,
 }
 
 /// The words of the table.
 struct Parts<'m> {
-    heads: &'m [AtomicU64],
+    chains: &'m [AtomicU64],
     entries: &'m [AtomicU64],
     wheel: &'m [AtomicU64],
 }
 
-fn entry(entries: &[AtomicU64], link: u64) -> Option<&Entry> {
-    let place = usize::try_from(link.checked_sub(1)?).ok()?;
-    entries.get(place.checked_mul(ENTRY)?..)?.first_chunk()
+impl<'m> Parts<'m> {
+    fn entry(&self, number: u32) -> Option<&'m Entry> {
+        let start = (number as usize).checked_mul(ENTRY)?;
+        self.entries.get(start..)?.first_chunk()
+    }
 }
 
 fn syn_ack(entry: &Entry) -> SynAck {
@@ -109,87 +101,54 @@ fn slot_of(state: u64) -> u8 {
     (state >> SLOT_SHIFT & 0xff) as u8
 }
 
-fn is_due(state: u64, now: Instant) -> bool {
-    state & USED != 0 && now.millis().wrapping_sub(state as u32) as i32 >= 0
-}
-
 impl HalfOpen {
-    const fn buckets(capacity: u32) -> u32 {
-        if capacity == 0 {
-            0
-        } else {
-            capacity.next_power_of_two()
-        }
-    }
-
     /// Words that a table of `capacity` entries takes.
     pub const fn words(capacity: u32) -> usize {
-        Self::buckets(capacity) as usize + capacity as usize * ENTRY + Wheel::words(capacity)
+        Chains::words(capacity) + capacity as usize * ENTRY + Wheel::words(capacity)
     }
 
     /// An empty table of `capacity` entries in `region` of `memory`.
     pub fn new(region: Region, memory: &[AtomicU64], capacity: u32) -> Self {
-        let mut table = Self {
+        let parts = Self::split(region.of(memory), capacity);
+        Self {
             region,
-            capacity,
-            buckets: Self::buckets(capacity),
+            chains: Chains::new(parts.chains, capacity),
+            pool: Pool::new(capacity),
+            wheel: Wheel::new(parts.wheel, capacity, TICK_NS),
             ..Self::default()
-        };
-        let Parts {
-            heads,
+        }
+    }
+
+    fn split(words: &[AtomicU64], capacity: u32) -> Parts<'_> {
+        let (chains, rest) = words.split_at(words.len().min(Chains::words(capacity)));
+        let (entries, wheel) = rest.split_at(rest.len().min(capacity as usize * ENTRY));
+        Parts {
+            chains,
             entries,
             wheel,
-        } = table.parts(memory);
-        table.wheel = Wheel::new(wheel, capacity, TICK_NS);
-        for head in heads {
-            head.store(0, Ordering::Relaxed);
         }
-        for (place, entry) in entries.chunks_exact(ENTRY).enumerate() {
-            let next = (place + 2) as u64;
-            let last = next > u64::from(capacity);
-            entry[STATE].store(0, Ordering::Relaxed);
-            entry[LINK].store(if last { 0 } else { next }, Ordering::Relaxed);
-        }
-        table
-            .free
-            .store(u64::from(capacity.min(1)), Ordering::Release);
-        table
     }
 
     fn parts<'m>(&self, memory: &'m [AtomicU64]) -> Parts<'m> {
-        let words = self.region.of(memory);
-        let (heads, rest) = words.split_at(words.len().min(self.buckets as usize));
-        let (entries, wheel) = rest.split_at(rest.len().min(self.capacity as usize * ENTRY));
-        Parts {
-            heads,
-            entries,
-            wheel,
-        }
+        Self::split(self.region.of(memory), self.chains.capacity())
     }
 
     /// Arms the timer of an entry that has been sent again `retries` times, and is to be next at `deadline`.
-    fn arm(
-        &self,
-        wheel: &[AtomicU64],
-        now: Instant,
-        link: u64,
-        entry: &Entry,
-        retries: u32,
-        deadline: u32,
-    ) {
+    fn arm(&self, parts: &Parts<'_>, now: Instant, number: u32, retries: u32, deadline: u32) {
         let left = deadline.wrapping_sub(now.millis()) as i32;
         let at = Instant(now.0 + u64::try_from(left).unwrap_or(0) * MS);
-        let slot = self.wheel.arm(wheel, (link - 1) as u32, at);
-        let state = USED
-            | u64::from(slot) << SLOT_SHIFT
+        let slot = self.wheel.arm(parts.wheel, number, at);
+        let state = u64::from(slot) << SLOT_SHIFT
             | u64::from(retries) << RETRIES_SHIFT
             | u64::from(deadline);
-        entry[STATE].store(state, Ordering::Release);
+        if let Some(entry) = parts.entry(number) {
+            entry[STATE].store(state, Ordering::Relaxed);
+        }
     }
 
-    fn disarm(&self, wheel: &[AtomicU64], link: u64, entry: &Entry) {
+    fn disarm(&self, parts: &Parts<'_>, number: u32, entry: &Entry) {
         let slot = slot_of(entry[STATE].load(Ordering::Relaxed));
-        self.wheel.disarm(wheel, (link - 1) as u32, slot);
+        self.wheel.disarm(parts.wheel, number, slot);
     }
 
     /// Takes `key` as salt of the table, if it has none: peers cannot choose who shares a chain.
@@ -206,112 +165,91 @@ impl HalfOpen {
 
     /// What the table uses.
     pub fn usage(&self) -> Usage {
+        let capacity = self.chains.capacity();
         Usage {
-            words: Self::words(self.capacity),
+            words: Self::words(capacity),
             used: self.used.load(Ordering::Relaxed),
-            capacity: self.capacity,
+            capacity,
             refused: self.refused.load(Ordering::Relaxed),
         }
     }
 
-    /// Runs `f` on the number of the first entry of the tuple's chain, while nobody else uses the chain.
-    fn locked<R>(
-        &self,
-        heads: &[AtomicU64],
-        tuple: &Tuple,
-        f: impl FnOnce(&mut u64) -> R,
-    ) -> Option<R> {
+    /// Locks the chain of `tuple`.
+    fn lock<'m>(&self, parts: &Parts<'m>, tuple: &Tuple) -> Option<Chain<'m>> {
         let hash = tuple.hash_into(HalfSipHash::new(self.salt.load(Ordering::Relaxed)));
-        let head = heads.get((hash.finish() & self.buckets.wrapping_sub(1)) as usize)?;
-        for _ in 0..SPINS {
-            let before = head.fetch_or(LOCKED, Ordering::Acquire);
-            if before & LOCKED == 0 {
-                let mut first = before;
-                let result = f(&mut first);
-                head.store(first & !LOCKED, Ordering::Release);
-                return Some(result);
-            }
-            core::hint::spin_loop();
-        }
-        None
+        self.chains.lock(parts.chains, hash.finish())
     }
 
-    /// The entry of `tuple` in the chain from `first`, with the number of the one in front of it (0 for none).
+    /// The entry of `tuple` in its chain.
     fn find<'m>(
-        &self,
-        entries: &'m [AtomicU64],
-        first: u64,
+        parts: &Parts<'m>,
+        chain: &Chain<'_>,
         tuple: &Tuple,
-    ) -> Option<(u64, u64, &'m Entry)> {
-        let (mut before, mut link) = (0, first);
-        for _ in 0..self.capacity {
-            let entry = entry(entries, link)?;
-            if syn_ack(entry).tuple() == *tuple {
-                return Some((before, link, entry));
-            }
-            before = link;
-            link = entry[LINK].load(Ordering::Relaxed);
-        }
-        None
+    ) -> Option<(u32, &'m Entry, SynAck)> {
+        let mut found = None;
+        chain.find(|number| {
+            found = parts
+                .entry(number)
+                .map(|entry| (number, entry, syn_ack(entry)))
+                .filter(|(_, _, syn_ack)| syn_ack.tuple() == *tuple);
+            found.is_some()
+        });
+        found
     }
 
     /// Keeps `syn_ack`, which is sent now.
     pub fn keep(&self, memory: &[AtomicU64], now: Instant, new: &SynAck) -> Kept {
-        let parts = self.parts(memory);
-        let (entries, wheel) = (parts.entries, parts.wheel);
+        let kept = self.try_keep(&self.parts(memory), now, new);
+        kept.unwrap_or_else(|| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            Kept::Full
+        })
+    }
+
+    fn try_keep(&self, parts: &Parts<'_>, now: Instant, new: &SynAck) -> Option<Kept> {
         let deadline = now.millis().wrapping_add(FIRST_RETRY_MS);
         let tuple = new.tuple();
-        let kept = self.locked(parts.heads, &tuple, |first| {
-            if let Some((_, link, entry)) = self.find(entries, *first, &tuple) {
-                if syn_ack(entry).isn == new.isn {
-                    return Kept::Known;
-                }
-                self.disarm(wheel, link, entry);
-                fill(entry, new);
-                self.arm(wheel, now, link, entry, 0, deadline);
-                return Kept::New;
+        let mut chain = self.lock(parts, &tuple)?;
+        let (number, entry) = match Self::find(parts, &chain, &tuple) {
+            Some((_, _, old)) if old.isn == new.isn => return Some(Kept::Known),
+            Some((number, entry, _)) => {
+                self.disarm(parts, number, entry);
+                (number, entry)
             }
-            let Some((link, entry)) = self.pop(entries) else {
-                return Kept::Full;
-            };
-            entry[LINK].store(*first, Ordering::Relaxed);
-            fill(entry, new);
-            self.arm(wheel, now, link, entry, 0, deadline);
-            *first = link;
-            self.used.fetch_add(1, Ordering::Relaxed);
-            Kept::New
-        });
-        let kept = kept.unwrap_or(Kept::Full);
-        if kept == Kept::Full {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        kept
+            None => {
+                let word = |number| self.chains.word(parts.chains, number);
+                let number = self.pool.take(word)?;
+                self.used.fetch_add(1, Ordering::Relaxed);
+                chain.insert(number);
+                (number, parts.entry(number)?)
+            }
+        };
+        fill(entry, new);
+        self.arm(parts, now, number, 0, deadline);
+        Some(Kept::New)
     }
 
     /// Forgets the connection of `tuple` if the client's ISN is `isn`, and says whether there was one.
     pub fn forget(&self, memory: &[AtomicU64], tuple: &Tuple, isn: u32) -> bool {
         let parts = self.parts(memory);
-        let forgotten = self.locked(parts.heads, tuple, |first| {
-            match self.find(parts.entries, *first, tuple) {
-                Some((before, link, entry)) if syn_ack(entry).isn == isn => {
-                    self.unlink(&parts, first, before, link, entry);
-                    true
-                }
-                _ => false,
+        let Some(mut chain) = self.lock(&parts, tuple) else {
+            return false;
+        };
+        match Self::find(&parts, &chain, tuple) {
+            Some((number, entry, syn_ack)) if syn_ack.isn == isn => {
+                self.remove(&parts, &mut chain, number, entry);
+                true
             }
-        });
-        forgotten.unwrap_or(false)
+            _ => false,
+        }
     }
 
     /// Forgets all connections.
     pub fn clear(&self, memory: &[AtomicU64]) {
-        for entry in self.parts(memory).entries.chunks_exact(ENTRY) {
-            let Some(entry) = entry.first_chunk::<ENTRY>() else {
-                continue;
-            };
-            if entry[STATE].load(Ordering::Acquire) & USED != 0 {
-                let syn_ack = syn_ack(entry);
-                self.forget(memory, &syn_ack.tuple(), syn_ack.isn);
+        let parts = self.parts(memory);
+        for number in 0..self.chains.capacity() {
+            if let Some((mut chain, entry)) = self.locked(&parts, number).flatten() {
+                self.remove(&parts, &mut chain, number, entry);
             }
         }
     }
@@ -329,90 +267,53 @@ impl HalfOpen {
         });
     }
 
+    /// The entry `number` with the lock of its chain, if it is in one. `None` when the chain is busy.
+    fn locked<'m>(&self, parts: &Parts<'m>, number: u32) -> Option<Option<(Chain<'m>, &'m Entry)>> {
+        let Some(hash) = self.chains.hash_of(parts.chains, number) else {
+            return Some(None);
+        };
+        let chain = self.chains.lock(parts.chains, hash)?;
+        let found = chain.find(|other| other == number);
+        let entry = found.and_then(|number| parts.entry(number));
+        Some(entry.map(|entry| (chain, entry)))
+    }
+
     /// The timer of the entry `number` came up in `slot`.
     fn fire(&self, parts: &Parts<'_>, now: Instant, number: u32, slot: u8) -> Option<Due> {
-        let (entries, wheel) = (parts.entries, parts.wheel);
-        let candidate = entry(entries, u64::from(number) + 1)?;
-        if candidate[STATE].load(Ordering::Acquire) & USED == 0 {
+        let Some(found) = self.locked(parts, number) else {
+            // Another time.
+            self.wheel.arm(parts.wheel, number, now);
+            return None;
+        };
+        let (mut chain, entry) = found?;
+        let old = entry[STATE].load(Ordering::Relaxed);
+        let retries = (old >> RETRIES_SHIFT & 0xff) as u32;
+        let deadline = old as u32;
+        if (now.millis().wrapping_sub(deadline) as i32) < 0 {
+            // It goes round; unless this was an older timer.
+            if slot_of(old) == slot {
+                self.arm(parts, now, number, retries, deadline);
+            }
             return None;
         }
-        // Without the lock this may be a mixture of two entries: then it is not found below, and who writes the
-        // other one arms its timer.
-        let tuple = syn_ack(candidate).tuple();
-        let due = self.locked(parts.heads, &tuple, |first| {
-            let (before, link, entry) = self.find(entries, *first, &tuple)?;
-            let old = entry[STATE].load(Ordering::Relaxed);
-            let retries = (old >> RETRIES_SHIFT & 0xff) as u32;
-            let deadline = old as u32;
-            if !is_due(old, now) {
-                // It goes round; unless this was an older timer.
-                if link == u64::from(number) + 1 && slot_of(old) == slot {
-                    self.arm(wheel, now, link, entry, retries, deadline);
-                }
-                return None;
-            }
-            if retries >= RETRIES {
-                self.unlink(parts, first, before, link, entry);
-                return Some(Due::TimedOut);
-            }
-            self.disarm(wheel, link, entry);
-            // From when it should have been: what a tick adds does not add up.
-            let next = deadline.wrapping_add(FIRST_RETRY_MS << (retries + 1));
-            self.arm(wheel, now, link, entry, retries + 1, next);
-            Some(Due::Retransmit(syn_ack(entry)))
-        });
-        if due.is_none() {
-            // The chain is busy: another time.
-            self.wheel.arm(wheel, number, now);
+        if retries >= RETRIES {
+            self.remove(parts, &mut chain, number, entry);
+            return Some(Due::TimedOut);
         }
-        due.flatten()
+        self.disarm(parts, number, entry);
+        // From when it should have been: what a tick adds does not add up.
+        let next = deadline.wrapping_add(FIRST_RETRY_MS << (retries + 1));
+        self.arm(parts, now, number, retries + 1, next);
+        Some(Due::Retransmit(syn_ack(entry)))
     }
 
-    /// Takes `entry` out of its locked chain and frees it.
-    fn unlink(&self, parts: &Parts<'_>, first: &mut u64, before: u64, link: u64, removed: &Entry) {
-        self.disarm(parts.wheel, link, removed);
-        let next = removed[LINK].load(Ordering::Relaxed);
-        match entry(parts.entries, before) {
-            Some(before) => before[LINK].store(next, Ordering::Relaxed),
-            None => *first = next,
-        }
-        removed[STATE].store(0, Ordering::Relaxed);
-        self.push(removed, link);
-        self.used.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Takes an entry from the list of free ones.
-    fn pop<'m>(&self, entries: &'m [AtomicU64]) -> Option<(u64, &'m Entry)> {
-        let mut head = self.free.load(Ordering::Acquire);
-        loop {
-            let link = head & 0xffff_ffff;
-            let entry = entry(entries, link)?;
-            let next = entry[LINK].load(Ordering::Relaxed) & 0xffff_ffff;
-            // The count of changes fails the exchange when the entry was taken and freed in between.
-            let new = ((head >> 32).wrapping_add(1) << 32) | next;
-            match self
-                .free
-                .compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return Some((link, entry)),
-                Err(now) => head = now,
-            }
-        }
-    }
-
-    /// Puts an entry on the list of free ones.
-    fn push(&self, entry: &Entry, link: u64) {
-        let mut head = self.free.load(Ordering::Relaxed);
-        loop {
-            entry[LINK].store(head & 0xffff_ffff, Ordering::Relaxed);
-            let new = ((head >> 32).wrapping_add(1) << 32) | link;
-            match self
-                .free
-                .compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed)
-            {
-                Ok(_) => return,
-                Err(now) => head = now,
-            }
+    /// Takes an entry out of its chain and frees it.
+    fn remove(&self, parts: &Parts<'_>, chain: &mut Chain<'_>, number: u32, entry: &Entry) {
+        self.disarm(parts, number, entry);
+        let word = self.chains.word(parts.chains, number);
+        if let (true, Some(word)) = (chain.remove(number), word) {
+            self.pool.give(number, word);
+            self.used.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
