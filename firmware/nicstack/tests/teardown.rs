@@ -189,6 +189,28 @@ fn taken_over_behind_the_fin() {
 }
 
 #[test]
+fn a_due_acknowledgement_is_sent() {
+    use hand_over::{ACK_DUE, FIN_ACKED, FIN_SENT};
+    // (flags, bytes sent by the host, data), and whether it goes by itself.
+    let cases: [(u8, u32, &[u8], bool); 3] = [
+        (ACK_DUE, 0, b"x", false),
+        (ACK_DUE | FIN_SENT, 2, b"x", true),
+        (ACK_DUE | FIN_SENT | FIN_ACKED, 0, b"", true),
+    ];
+    for (flags, sent, data, alone) in cases {
+        let host = Host {
+            flags,
+            sent,
+            ..Host::default()
+        };
+        let mut nic = Ending::new(&host, data);
+        let [first] = nic.sent();
+        assert_eq!(first.ack, ACK);
+        assert_eq!(first.flags == Flags::ACK, alone, "{flags:#x}");
+    }
+}
+
+#[test]
 fn fin_wait_2_ends() {
     let mut nic = Ending::new(&Host::default(), b"");
     nic.sent::<1>();
@@ -484,6 +506,8 @@ fn the_host_does_not_interfere() {
     assert_eq!(nic.card.count(Counter::TeardownHostDropped), 2);
     nic.peer(0, 2, FIN, b"");
     assert_eq!(nic.card.nic.usage()[5].used, 1);
+    assert_eq!(out(&nic, RST), 0, "for what came before the hand-over");
+    assert_eq!(nic.card.count(Counter::TeardownHostDropped), 3);
     assert_eq!(out(&nic, Flags::SYN), 1, "RFC 6191");
     assert_eq!(nic.card.nic.usage()[5].used, 0);
 }

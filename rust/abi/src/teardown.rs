@@ -127,8 +127,10 @@ pub mod hand_over {
     pub const CLOSING: u8 = 1 << 3;
     /// ECN is in use (RFC 3168): new data is sent as ECN-capable.
     pub const ECN: u8 = 1 << 4;
+    /// An acknowledgement is due: it is sent at once, if nothing else is.
+    pub const ACK_DUE: u8 = 1 << 5;
     /// All bits.
-    pub const ALL: u8 = (1 << 5) - 1;
+    pub const ALL: u8 = (1 << 6) - 1;
 }
 
 /// Buffers that `len` bytes of data take.
@@ -237,7 +239,7 @@ mod tests {
         assert!(good().is_valid());
         let wrong: [fn(&mut HandOver); 9] = [
             |m| m.version = 2,
-            |m| m.flags = 0x20,
+            |m| m.flags = 0x40,
             |m| m.flags = hand_over::FIN_ACKED,
             |m| m.snd_wscale = 15,
             |m| m.retries = 0,

@@ -74,14 +74,18 @@ pub enum Next {
 }
 
 impl Tcb {
-    /// Starts: sends what the host has not sent.
-    pub fn start(&mut self, now: u32, effects: &mut impl Effects) {
+    /// Starts: sends what the host has not sent, and an acknowledgement by itself if one is due.
+    pub fn start(&mut self, now: u32, ack_due: bool, effects: &mut impl Effects) {
+        let before_sent = self.nxt;
         if self.state() == State::FinWait2 {
             self.set_timer(Timer::FinWait, now.wrapping_add(self.fin_wait_ms));
-            return;
+        } else {
+            self.transmit(effects);
+            self.watch(now, true);
         }
-        self.transmit(effects);
-        self.watch(now, true);
+        if ack_due && self.nxt == before_sent {
+            self.ack(effects);
+        }
     }
 
     /// Takes a segment of the peer.

@@ -38,7 +38,7 @@ use crate::wire::options::Options;
 use crate::wire::segment::{Content, Segment, MAX_HEADERS};
 use crate::wire::tcp::Flags;
 use crate::{Instant, Memory, Nic, Output};
-use acceltcp_abi::teardown::{Credits, HandOver};
+use acceltcp_abi::teardown::{hand_over, Credits, HandOver};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Most bytes of data in a segment: jumbo frames.
@@ -285,8 +285,9 @@ impl<M: Memory> Nic<M> {
             hash,
             record: Record::new(tcb, path, data),
         };
+        let ack_due = message.flags & hand_over::ACK_DUE != 0;
         self.run(now, &mut held, out, |tcb, effects| {
-            tcb.start(now.millis(), effects);
+            tcb.start(now.millis(), ack_due, effects);
         });
         flows.arm(&self.memory, now, number, None, &mut held.record.tcb);
         flows.save(&self.emem, number, &held.record);
@@ -354,6 +355,18 @@ impl<M: Memory> Nic<M> {
         let data = record.take_data();
         let buffers = self.teardown.buffers.free(&self.emem, data);
         self.teardown.give_back(flows, buffers);
+    }
+
+    fn is_waiting(&self, hash: u32, tuple: &Tuple, now: Instant) -> bool {
+        let table = &self.teardown.time_wait;
+        if table.is_empty() {
+            return false;
+        }
+        let chain = table.lock(&self.emem, hash);
+        chain.is_some_and(|chain| {
+            let found = table.find(&self.emem, &chain, tuple, now.millis());
+            found.is_some()
+        })
     }
 
     fn forget_waiting(&self, hash: u32, tuple: &Tuple, now: Instant) -> bool {
@@ -485,6 +498,10 @@ impl<M: Memory> Nic<M> {
                 None => true,
             };
         if owned {
+            self.stats.count(Counter::TeardownHostDropped);
+            return false;
+        }
+        if flags.has(Flags::RST) && self.is_waiting(hash, &tuple, now) {
             self.stats.count(Counter::TeardownHostDropped);
             return false;
         }
