@@ -161,6 +161,14 @@ impl Caps {
                 .is_some_and(|found| found.features.get() & tlv::features::SETUP != 0)
     }
 
+    /// Whether the firmware ends connections.
+    pub(crate) fn tears_down(&self) -> bool {
+        self.sets_up()
+            && self
+                .acceltcp
+                .is_some_and(|found| found.features.get() & tlv::features::TEARDOWN != 0)
+    }
+
     /// Whether the card has all of `bits` of the control word.
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.ctrl & bits == bits

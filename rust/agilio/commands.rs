@@ -9,7 +9,11 @@ use super::{
 };
 use crate::{
     net::{
-        device::NewDevice,
+        device::{
+            DeviceId,
+            NewDevice, //
+        },
+        skb::SkBuff,
         sock,
         weak::{
             Port,
@@ -17,6 +21,11 @@ use crate::{
         },
     },
     offload::{
+        counters::{
+            count_many,
+            Counter, //
+        },
+        credits::Credits,
         device::{
             Commands,
             OffloadDevice, //
@@ -36,10 +45,16 @@ use acceltcp_abi::{
         ListenReplace,
         ListenReply,
         ReplyError,
-        Request, //
+        Request,
+        TeardownReply, //
     },
     mbox,
-    setup::ListenRule, //
+    meta::{
+        TxMeta,
+        TYPES_SIZE, //
+    },
+    setup::ListenRule,
+    teardown::HandOver, //
 };
 use kernel::{
     prelude::*,
@@ -60,6 +75,8 @@ const REPLY_MAX: usize = 64;
 #[pin_data]
 pub(crate) struct Card {
     dev: Arc<WeakDevice>,
+    id: DeviceId,
+    credits: Arc<Credits>,
     #[pin]
     published: Published,
 }
@@ -67,13 +84,21 @@ pub(crate) struct Card {
 impl Card {
     /// The card behind `dev`.
     pub(super) fn new(dev: &NewDevice<'_>) -> Result<Arc<Self>> {
+        let credits = Arc::new(Credits::new(), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
+                id: dev.id(),
                 dev: dev.weak().clone(),
+                credits,
                 published <- Published::new(),
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Its credits, for those who hear of them.
+    pub(super) fn account(&self) -> &Arc<Credits> {
+        &self.credits
     }
 }
 
@@ -88,6 +113,29 @@ impl OffloadDevice for Card {
 
     fn published(&self) -> &Published {
         &self.published
+    }
+
+    fn id(&self) -> DeviceId {
+        self.id
+    }
+
+    fn credits(&self) -> &Credits {
+        &self.credits
+    }
+
+    fn hand_over(&self, template: SkBuff, message: &HandOver, len: usize) -> Result {
+        let meta = TxMeta {
+            hand_over: Some(*message),
+        };
+        let mut metadata = [0; TYPES_SIZE + TxMeta::MAX];
+        if let Some((types, fields)) = metadata.split_first_chunk_mut::<TYPES_SIZE>() {
+            let mut exact = [0; TxMeta::MAX];
+            *types = meta.emit(&mut exact).0.to_be_bytes();
+            fields.copy_from_slice(&exact);
+        }
+        self.dev.send(template, &metadata, &mut || {
+            self.credits.take(len).then_some(()).ok_or(ENOSPC)
+        })
     }
 }
 
@@ -183,15 +231,24 @@ impl<'a> Vnic<'a> {
         if !self.caps.sets_up() {
             return;
         }
+        let mut understood = cmd::attach::HANDSHAKE_META;
+        if self.caps.tears_down() {
+            understood |= cmd::attach::CREDITS_META;
+        }
         let attached = self.with_commands(|sender| {
             sender.send::<()>(&Request::Attach(Attach {
-                flags: cmd::attach::HANDSHAKE_META.into(),
+                flags: understood.into(),
                 ..Attach::default()
             }))?;
             sender.send::<()>(&Request::KeySet(Key {
                 key: sock::random(),
             }))?;
-            set_clock(sender)
+            set_clock(sender)?;
+            if self.caps.tears_down() {
+                let reply: TeardownReply = sender.send(&Request::TeardownRead)?;
+                self.card.credits.start(&reply);
+            }
+            Ok(())
         });
         match attached {
             Ok(()) => control.attached = Some(Attached::new()),
@@ -226,6 +283,34 @@ impl<'a> Vnic<'a> {
                 self.device(),
                 "card and listeners: {:?}, trying again\n",
                 err
+            );
+        }
+    }
+
+    /// What the card has of connections that it ends, as far as it answers.
+    pub(super) fn read_teardown(&self, control: &Control) -> Option<TeardownReply> {
+        if control.attached.is_none() || !self.caps.tears_down() {
+            return None;
+        }
+        self.with_commands(|sender| sender.send(&Request::TeardownRead))
+            .ok()
+    }
+
+    /// The card has forgotten the connections that it was ending; `told` is what it has said before. Nobody hands over
+    /// any more, and notices of credits do not come either.
+    pub(super) fn end_teardown(&self, told: Option<&TeardownReply>) {
+        let credits = &self.card.credits;
+        if let Some(told) = told {
+            // Not all that has ended was told of.
+            credits.returned(told.flows_done.get(), told.buffers_done.get());
+        }
+        let lost = credits.stop();
+        if lost != 0 {
+            count_many(Counter::teardown_lost, lost.into());
+            dev_warn!(
+                self.device(),
+                "{} connections that the card was ending are lost\n",
+                lost
             );
         }
     }

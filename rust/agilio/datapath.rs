@@ -170,6 +170,7 @@ impl<'a> Vnic<'a> {
 
     /// Undoes as much of [`Vnic::up`] as was done.
     fn take_down(&self, control: &mut Control) {
+        let told = self.read_teardown(control);
         let stopped = self.reconfig.with(|session| {
             let regs = session.regs();
             regs.write32(regs::CTRL, 0);
@@ -189,6 +190,7 @@ impl<'a> Vnic<'a> {
             vector.napi.disable();
         }
         self.irqs.release();
+        self.end_teardown(told.as_ref());
         control.installed.clear();
         control.rules.forget(&*self.card);
         control.attached = None;
@@ -255,6 +257,7 @@ impl<'a> Vnic<'a> {
                 vector.index,
                 control.rx_size,
                 &self.caps,
+                self.card.account(),
             )?;
             let entry = Vector::entry(vector.index) as u8;
             regs.write64(regs::txr_addr(ring), tx.ring);

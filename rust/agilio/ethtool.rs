@@ -39,7 +39,15 @@ use kernel::{
 };
 
 /// Counters of the driver as a whole.
-const DRIVER: &[&str] = &["card_deaths", "restarts", "tx_timeouts", "reconfig_errors"];
+const DRIVER: &[&str] = &[
+    "card_deaths",
+    "restarts",
+    "tx_timeouts",
+    "reconfig_errors",
+    "teardown_with_card",
+    "teardown_flow_credits",
+    "teardown_buffer_credits",
+];
 
 /// Counters of a direction on the card, in the order of their registers.
 const CARD: [&str; card::COUNT] = [
@@ -112,11 +120,15 @@ impl Operations for Vnic<'_> {
 
     fn stat_values(dev: &Device<Self>, values: &mut [u64]) {
         let vnic = dev.private();
+        let [with_card, flows, buffers] = vnic.card.account().gauges();
         let driver = [
             vnic.health.deaths.load(Relaxed),
             vnic.health.restarts.load(Relaxed),
             vnic.health.tx_timeouts.load(Relaxed),
             vnic.reconfig.errors.load(Relaxed),
+            with_card,
+            flows,
+            buffers,
         ];
         let mut rest = values;
         let mut next = |count: usize| {

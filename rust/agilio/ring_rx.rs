@@ -22,9 +22,15 @@ use crate::net::{
     },
     skb::SkBuff, //
 };
-use crate::offload::accept;
+use crate::offload::{
+    accept,
+    credits::Credits, //
+};
 use acceltcp_abi::{
-    meta::RxMeta,
+    meta::{
+        OptIn,
+        RxMeta, //
+    },
     nfd3::{
         self,
         FreelistDesc,
@@ -66,8 +72,9 @@ pub(crate) struct RxRing<'a> {
     doorbell: usize,
     index: u16,
     rx_offset: Option<usize>,
-    /// The card was asked to tell of handshakes.
-    handshakes: bool,
+    /// What the card was asked to tell.
+    asked: OptIn,
+    credits: Arc<Credits>,
     desc: Coherent<[u64]>,
     pages: KVec<Option<PoolPage>>,
     pool: PagePool,
@@ -98,6 +105,7 @@ impl<'a> RxRing<'a> {
         index: u16,
         size: u32,
         caps: &Caps,
+        credits: &Arc<Credits>,
     ) -> Result<Self> {
         if !size.is_power_of_two() || !(MIN_SIZE..=MAX_SIZE).contains(&size) {
             return Err(EINVAL);
@@ -111,7 +119,12 @@ impl<'a> RxRing<'a> {
             doorbell: regs.freelist_doorbell(index.into()),
             index,
             rx_offset: caps.rx_offset,
-            handshakes: caps.sets_up(),
+            asked: OptIn {
+                handshake: caps.sets_up(),
+                // They come to the first ring.
+                credits: caps.tears_down() && index == 0,
+            },
+            credits: credits.clone(),
             desc: Coherent::zeroed_slice(dev, size as usize, GFP_KERNEL)?,
             pages,
             pool: PagePool::new(dev, napi, size as usize, HEADROOM)?,
@@ -276,15 +289,21 @@ impl<'a> RxRing<'a> {
         let mut bytes = [0; nfd3::RX_META_MAX];
         let bytes = &mut bytes[..meta_len];
         self.pool.read(page, meta_offset, bytes);
-        let meta = if self.handshakes {
-            RxMeta::parse_with_handshake(bytes)
-        } else {
-            RxMeta::parse(bytes)
-        };
-        let Ok(meta) = meta else {
+        let Ok(meta) = RxMeta::parse_with(bytes, self.asked) else {
             stats.bad_metadata.add(1);
             return None;
         };
+        if let Some(told) = &meta.credits {
+            // There is no frame behind it.
+            let possible = self.credits.returned(told.flows.get(), told.buffers.get());
+            let counter = if possible {
+                &stats.credits
+            } else {
+                &stats.bad_credits
+            };
+            counter.add(1);
+            return None;
+        }
         Some(Frame {
             offset,
             len,

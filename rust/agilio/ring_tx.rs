@@ -235,7 +235,7 @@ impl Producer<'_> {
     /// Queues a frame. Stops the queue when there may be no room for the next one.
     pub(crate) fn queue(
         &mut self,
-        mut skb: SkBuff,
+        skb: SkBuff,
         locked: &TxLocked<'_>,
         more: bool,
         stats: &TxStats,
@@ -263,6 +263,32 @@ impl Producer<'_> {
             return Xmit::Ok;
         }
 
+        self.fill(skb, frags, template, bytes, stats);
+
+        if self.free() < STOP_BELOW {
+            locked.stop();
+            // Either the consumer sees the queue stopped, or we see what it has freed.
+            smp_mb(Full);
+            if self.free() >= WAKE_FROM {
+                locked.start();
+            }
+        }
+        if locked.sent(bytes, more) {
+            self.ring();
+        }
+        Xmit::Ok
+    }
+
+    /// Fills the descriptors of a frame that is mapped, and gives its slots to the consumer.
+    fn fill(
+        &mut self,
+        mut skb: SkBuff,
+        frags: usize,
+        template: TxDesc,
+        bytes: u32,
+        stats: &TxStats,
+    ) {
+        let needed = frags as u32 + 1;
         let first = self.head;
         for part in 0..needed {
             // SAFETY: The slots from `head` on are the producer's, and there are `needed` free ones.
@@ -271,7 +297,7 @@ impl Producer<'_> {
             desc.set_dma_addr(mapping.addr);
             desc.dma_len = U16::new(mapping.len as u16);
             if part + 1 == needed {
-                desc.offset_eop = nfd3::TX_EOP;
+                desc.offset_eop |= nfd3::TX_EOP;
             }
             self.shared.write(first.wrapping_add(part), &desc);
         }
@@ -287,19 +313,36 @@ impl Producer<'_> {
         self.unrung += needed;
         // From here on the slots are the consumer's.
         self.shared.produced.store(self.head, Release);
+    }
 
-        if self.free() < STOP_BELOW {
-            locked.stop();
-            // Either the consumer sees the queue stopped, or we see what it has freed.
-            smp_mb(Full);
-            if self.free() >= WAKE_FROM {
-                locked.start();
-            }
+    /// Queues a frame in front of which are `metadata` bytes of metadata, or fails without a trace. Once there is
+    /// a place for it `commit` has the last word.
+    pub(crate) fn queue_now(
+        &mut self,
+        skb: SkBuff,
+        metadata: usize,
+        locked: &TxLocked<'_>,
+        stats: &TxStats,
+        commit: &mut dyn FnMut() -> Result,
+    ) -> Result {
+        let frags = skb.nr_frags();
+        // Others need not be stopped for it.
+        if self.free() < frags as u32 + 1 + STOP_BELOW {
+            return Err(EBUSY);
         }
-        if locked.sent(bytes, more) {
+        let offset = u8::try_from(metadata)?;
+        let (mut template, bytes) = describe(&skb, stats).ok_or(EMSGSIZE)?;
+        template.offset_eop = offset & !nfd3::TX_EOP;
+        self.map(&skb, frags)?;
+        if let Err(err) = commit() {
+            self.unmap(frags);
+            return Err(err);
+        }
+        self.fill(skb, frags, template, bytes, stats);
+        if locked.sent(bytes, false) {
             self.ring();
         }
-        Xmit::Ok
+        Ok(())
     }
 
     /// Maps the parts of `skb` into the slots from `head` on.
@@ -324,14 +367,19 @@ impl Producer<'_> {
                 }
             });
             if let Err(err) = mapping {
-                for done in 0..=part {
-                    // SAFETY: As above; the card does not know of these slots.
-                    drop(unsafe { self.shared.release(self.head.wrapping_add(done as u32)) });
-                }
+                self.unmap(part);
                 return Err(err);
             }
         }
         Ok(())
+    }
+
+    /// Undoes [`Producer::map`] for parts 0 to `last`, of which nobody knows.
+    fn unmap(&self, last: usize) {
+        for done in 0..=last {
+            // SAFETY: The slots from `head` on are the producer's, and the card does not know of them.
+            drop(unsafe { self.shared.release(self.head.wrapping_add(done as u32)) });
+        }
     }
 
     fn ring_unless(&mut self, more: bool) {

@@ -73,6 +73,10 @@ counters! {
         bad_descriptor,
         /// Frames dropped as their metadata made no sense.
         bad_metadata,
+        /// Notices of credits.
+        credits,
+        /// Notices of credits that were never given.
+        bad_credits,
     }
 }
 

@@ -205,6 +205,30 @@ impl Driver for Vnic<'_> {
         }
     }
 
+    fn send_directly(
+        dev: &Device<Self>,
+        mut skb: SkBuff,
+        metadata: &[u8],
+        commit: &mut dyn FnMut() -> Result,
+    ) -> Result {
+        let vnic = dev.private();
+        if !dev.is_running() || !dev.has_carrier() {
+            return Err(ENETDOWN);
+        }
+        skb.prepend(metadata)?;
+        let index = usize::from(skb.queue_mapping());
+        let vector = vnic.vectors.get(index).or(vnic.vectors.first());
+        let vector = vector.ok_or(ENETDOWN)?;
+        vector.tx.queue().with_lock(|locked| {
+            if !vector.tx.queue().accepts() {
+                return Err(EBUSY);
+            }
+            let (producer, locked) = vector.tx.split(locked).ok_or(ENETDOWN)?;
+            let producer = producer.as_mut().ok_or(ENETDOWN)?;
+            producer.queue_now(skb, metadata.len(), locked, &vector.stats.tx, commit)
+        })
+    }
+
     fn features_check(_dev: &Device<Self>, skb: &SkBuff, mut features: u64) -> u64 {
         // Header length and offsets have 8 bits in a descriptor.
         if skb.gso().is_some_and(|gso| gso.header_len > u8::MAX.into()) {

@@ -23,6 +23,7 @@
 #include <net/page_pool/helpers.h>
 #include <net/page_pool/types.h>
 
+#include "closing.h"
 #include "ports.h"
 #include "tcp.h"
 

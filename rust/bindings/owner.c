@@ -26,6 +26,34 @@ struct acceltcp_frame {
 	u32 snt_isn;
 };
 
+/* Finds the TCP header. */
+static bool acceltcp_parse(struct acceltcp_frame *frame)
+{
+	struct sk_buff *skb = frame->skb;
+	const struct tcphdr *th;
+	struct tcphdr copy;
+	__be16 frag_off;
+	u8 nexthdr;
+
+	if (frame->ipv4) {
+		if (ip_hdr(skb)->protocol != IPPROTO_TCP ||
+		    ip_is_fragment(ip_hdr(skb)))
+			return false;
+		frame->thoff = ip_hdrlen(skb);
+	} else {
+		nexthdr = ipv6_hdr(skb)->nexthdr;
+		frame->thoff = ipv6_skip_exthdr(skb, sizeof(struct ipv6hdr),
+						&nexthdr, &frag_off);
+		if (frame->thoff < 0 || nexthdr != IPPROTO_TCP || frag_off)
+			return false;
+	}
+	th = skb_header_pointer(skb, frame->thoff, sizeof(copy), &copy);
+	if (!th)
+		return false;
+	frame->th = *th;
+	return true;
+}
+
 /* A connection in TIME_WAIT makes way for a newer one (RFC 6191). */
 static bool acceltcp_time_wait_yields(struct sock *sk, u32 isn,
 				      const struct acceltcp_claim *claim)
@@ -198,35 +226,18 @@ enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 {
 	struct acceltcp_frame frame = { .skb = skb, .net = net, .ipv4 = ipv4 };
 	enum acceltcp_owner owner;
-	const struct tcphdr *th;
-	struct tcphdr copy;
-	__be16 frag_off;
 	struct sock *sk;
-	u8 nexthdr;
 	u32 seq;
 
 	*replaced = false;
 	/* A program or rule has chosen the socket. */
 	if (skb_sk_is_prefetched(skb))
 		return ACCELTCP_OWNER_CONNECTION;
-	if (ipv4) {
-		if (ip_hdr(skb)->protocol != IPPROTO_TCP ||
-		    ip_is_fragment(ip_hdr(skb)))
-			return ACCELTCP_OWNER_MALFORMED;
-		frame.thoff = ip_hdrlen(skb);
-	} else {
-		nexthdr = ipv6_hdr(skb)->nexthdr;
-		frame.thoff = ipv6_skip_exthdr(skb, sizeof(struct ipv6hdr),
-					       &nexthdr, &frag_off);
-		if (frame.thoff < 0 || nexthdr != IPPROTO_TCP || frag_off)
-			return ACCELTCP_OWNER_MALFORMED;
-	}
-	th = skb_header_pointer(skb, frame.thoff, sizeof(copy), &copy);
-	if (!th || !th->ack || th->syn || th->rst)
+	if (!acceltcp_parse(&frame) || !frame.th.ack || frame.th.syn ||
+	    frame.th.rst)
 		return ACCELTCP_OWNER_MALFORMED;
-	frame.th = *th;
-	frame.rcv_isn = ntohl(th->seq) - claim->skipped - 1;
-	frame.snt_isn = ntohl(th->ack_seq) - 1;
+	frame.rcv_isn = ntohl(frame.th.seq) - claim->skipped - 1;
+	frame.snt_isn = ntohl(frame.th.ack_seq) - 1;
 
 	sk = acceltcp_established(&frame);
 	if (sk) {
@@ -248,4 +259,41 @@ enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 	}
 	*listener = acceltcp_listener(&frame);
 	return *listener ? ACCELTCP_OWNER_LISTENER : ACCELTCP_OWNER_NONE;
+}
+
+/*
+ * Reads what tells of the connection of a frame with skb->data at the network
+ * header. False when the frame is none that a connection could have left over.
+ */
+bool acceltcp_frame_key(struct sk_buff *skb, const struct net *net, bool ipv4,
+			u64 *key, u32 *seq)
+{
+	struct acceltcp_frame frame = { .skb = skb, .net = net, .ipv4 = ipv4 };
+
+	if (!acceltcp_parse(&frame) || frame.th.syn)
+		return false;
+	*seq = ntohl(frame.th.seq);
+	if (ipv4)
+		*key = acceltcp_key(net, true, &ip_hdr(skb)->daddr,
+				    frame.th.dest, &ip_hdr(skb)->saddr,
+				    frame.th.source);
+	else
+		*key = acceltcp_key(net, false, &ipv6_hdr(skb)->daddr,
+				    frame.th.dest, &ipv6_hdr(skb)->saddr,
+				    frame.th.source);
+	return true;
+}
+
+/* Whether the host has a connection of the frame's addresses and ports. */
+bool acceltcp_frame_has_owner(struct sk_buff *skb, const struct net *net,
+			      bool ipv4)
+{
+	struct acceltcp_frame frame = { .skb = skb, .net = net, .ipv4 = ipv4 };
+	struct sock *sk = NULL;
+
+	if (acceltcp_parse(&frame))
+		sk = acceltcp_established(&frame);
+	if (sk)
+		sock_gen_put(sk);
+	return sk;
 }

@@ -109,6 +109,11 @@ void acceltcp_reqsk_attach(struct sk_buff *skb, struct request_sock *req)
 	skb->destructor = sock_pfree;
 }
 
+const struct sock *acceltcp_skb_sk(const struct sk_buff *skb)
+{
+	return skb->sk;
+}
+
 bool acceltcp_acceptq_is_full(const struct sock *sk)
 {
 	return sk_acceptq_is_full(sk);

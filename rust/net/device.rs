@@ -61,6 +61,21 @@ pub(crate) enum Xmit {
     Busy(SkBuff),
 }
 
+/// A network device, as a name to compare. It does not keep the device alive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DeviceId(*const bindings::net_device);
+
+// SAFETY: The pointer is compared only.
+unsafe impl Send for DeviceId {}
+// SAFETY: As above.
+unsafe impl Sync for DeviceId {}
+
+impl DeviceId {
+    pub(super) fn from_raw(dev: *const bindings::net_device) -> Self {
+        Self(dev)
+    }
+}
+
 /// Counters of a device (`struct rtnl_link_stats64`).
 #[derive(Default)]
 pub(crate) struct LinkStats {
@@ -104,6 +119,16 @@ pub(crate) trait Driver: Send + Sync + Sized {
     /// Sends a frame (`ndo_start_xmit`; atomic, under the lock of `queue`). `more` says that another frame
     /// for this queue follows at once.
     fn start_xmit(dev: &Device<Self>, skb: SkBuff, queue: &mut TxLocked<'_>, more: bool) -> Xmit;
+
+    /// Sends a frame with metadata of the driver's own at once, around the queueing discipline (process context). It is
+    /// known afterwards whether the hardware has it; what goes with it is done if so: `commit` is called when nothing
+    /// can fail any more but what it does itself.
+    fn send_directly(
+        dev: &Device<Self>,
+        skb: SkBuff,
+        metadata: &[u8],
+        commit: &mut dyn FnMut() -> Result,
+    ) -> Result;
 
     /// Whether the hardware can do `features` for this frame; returns those that it can.
     fn features_check(_dev: &Device<Self>, _skb: &SkBuff, features: u64) -> u64 {
@@ -242,6 +267,12 @@ impl<T: Driver> Device<T> {
     pub(crate) fn is_running(&self) -> bool {
         // SAFETY: The device is valid.
         unsafe { bindings::netif_running(self.as_raw()) }
+    }
+
+    /// Whether the link is up.
+    pub(crate) fn has_carrier(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { bindings::netif_carrier_ok(self.as_raw()) }
     }
 
     /// Reports the state of the link.
@@ -496,6 +527,11 @@ impl NewDevice<'_> {
     /// The C device. Its private data must not be looked at.
     pub(super) fn as_raw(&self) -> *mut bindings::net_device {
         self.dev.as_ptr()
+    }
+
+    /// Its name to compare.
+    pub(crate) fn id(&self) -> DeviceId {
+        DeviceId::from_raw(self.as_raw())
     }
 
     /// The device for those who may outlive it. Its service runs once the private data is there.

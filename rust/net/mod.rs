@@ -11,12 +11,14 @@
 //! * [`dma`]: streaming DMA mappings.
 //! * [`sock`], [`ulp`], [`request_sock`]: TCP sockets, what is put on them, and connections out of handshakes.
 //! * [`netfilter`], [`pernet`]: a hook for incoming frames, and notice of namespaces that go.
+//! * [`closing`]: connections that their owners close.
 //! * [`listeners`]: the sockets with the ULP that listen.
 //! * [`pci`]: functions that are network cards, and what belongs to one from probe to unbind.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
 //! * [`weak`]: a device for those who may outlive it; its service and its VLANs.
 //! * [`sysctl`]: settings; [`global`]: locks of the whole module.
 
+pub(crate) mod closing;
 pub(crate) mod device;
 pub(crate) mod dma;
 pub(crate) mod ethtool;

@@ -65,6 +65,31 @@ impl<'a> Incoming<'a> {
         self.skb
     }
 
+    /// The key of the connection that the frame would belong to, see [`super::closing::Closing`], and its sequence
+    /// number. `None` when it is no segment, or one that begins a connection.
+    pub(crate) fn key(&mut self) -> Option<(u64, u32)> {
+        let (mut key, mut seq) = (0, 0);
+        let ipv4 = self.family == Family::V4;
+        // SAFETY: The frame is lent to us, the namespace is alive by the type invariant.
+        let found = unsafe {
+            bindings::acceltcp_frame_key(
+                self.skb.as_raw(),
+                self.net.as_raw(),
+                ipv4,
+                &mut key,
+                &mut seq,
+            )
+        };
+        found.then_some((key, seq))
+    }
+
+    /// Whether the host has a connection of the frame's addresses and ports.
+    pub(crate) fn has_owner(&mut self) -> bool {
+        let ipv4 = self.family == Family::V4;
+        // SAFETY: As above; in an RCU read section by the type invariant.
+        unsafe { bindings::acceltcp_frame_has_owner(self.skb.as_raw(), self.net.as_raw(), ipv4) }
+    }
+
     /// Finds out to whom the frame belongs. A connection that is left over from before the handshake that
     /// `claim` tells of is reset.
     pub(crate) fn owner(&mut self, claim: &Claim) -> Owner<'a> {

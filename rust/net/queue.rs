@@ -38,6 +38,12 @@ impl TxQueue {
         result
     }
 
+    /// Whether frames may be given to the driver (under the queue's lock).
+    pub(crate) fn accepts(&self) -> bool {
+        // SAFETY: The queue is valid.
+        !unsafe { bindings::netif_xmit_frozen_or_drv_stopped(self.0.as_ptr()) }
+    }
+
     /// Whether the driver has stopped the queue.
     pub(crate) fn is_stopped(&self) -> bool {
         // SAFETY: The queue is valid.

@@ -162,6 +162,29 @@ impl SkBuff {
         self.shared_info_mut().meta_len = 0;
     }
 
+    /// Whether the frame is known to be for a socket.
+    pub(crate) fn has_socket(&self) -> bool {
+        // SAFETY: Outside of the IP layer's own list of fragments this is the socket.
+        !unsafe { bindings::acceltcp_skb_sk(self.0.as_ptr()) }.is_null()
+    }
+
+    /// Puts `bytes` in front of the frame. Nothing happens, and `ENOBUFS` is returned, when there is no room.
+    pub(crate) fn prepend(&mut self, bytes: &[u8]) -> kernel::error::Result {
+        let headroom = (self.raw().data as usize).wrapping_sub(self.raw().head as usize);
+        if headroom < bytes.len() {
+            return Err(kernel::error::code::ENOBUFS);
+        }
+        // SAFETY: There is headroom, which is ours as the buffer is; this is `skb_push()`.
+        unsafe {
+            let skb = self.0.as_mut();
+            skb.data = skb.data.sub(bytes.len());
+            skb.len += bytes.len() as u32;
+            skb.data
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        Ok(())
+    }
+
     /// TX queue that the frame is mapped to.
     pub(crate) fn queue_mapping(&self) -> u16 {
         self.raw().queue_mapping

@@ -97,6 +97,10 @@ pub(crate) trait Ulp: Send + Sync + 'static {
     /// (process context).
     fn changed(sk: Locked<'_>, data: &Arc<Self>);
 
+    /// The last user of a connection closes it (process context). True has the socket forgotten, without a word to
+    /// the peer.
+    fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool;
+
     /// A socket that was in the list of listeners does not listen any more (process context).
     fn closed();
 }
@@ -141,6 +145,7 @@ impl Registration {
                 copy.copy_from_nonoverlapping(base(family), 1);
                 (*copy).setsockopt = Some(setsockopt::<U>);
                 (*copy).getsockopt = Some(getsockopt::<U>);
+                (*copy).close = Some(close::<U>);
                 (*copy).hash = Some(hash::<U>);
                 (*copy).unhash = Some(unhash::<U>);
                 // Sockets hold the module by the ULP; see `acceltcp_child_adopt()` for TIME_WAIT.
@@ -323,6 +328,35 @@ unsafe extern "C" fn unhash<U: Ulp>(sk: *mut bindings::sock) {
         if let Some(unhash) = (*base(sk.family())).unhash {
             unhash(sk.as_raw());
         }
+    }
+}
+
+/// # Safety
+///
+/// See [`socket`].
+unsafe extern "C" fn close<U: Ulp>(sk: *mut bindings::sock, timeout: c_long) {
+    // SAFETY: See `socket()`.
+    let sk = unsafe { socket(sk) };
+    let family = sk.family();
+    if sk.state() == State::Other {
+        if let Some(data) = data::<U>(sk) {
+            sk.with_lock(|locked| {
+                if U::closing(locked, &data) {
+                    // SAFETY: The socket is alive and locked, and this its base.
+                    unsafe { bindings::acceltcp_closing_forget(sk.as_raw(), base(family)) };
+                }
+            });
+        }
+    }
+    // SAFETY: The base has this operation. It may give up the socket's reference to the module, and sleep then: so
+    // there is another one meanwhile. We return into the module's text, which `exit` waits for by
+    // `synchronize_rcu_tasks()`.
+    unsafe {
+        bindings::acceltcp_module_get((*ops()).owner);
+        if let Some(close) = (*base(family)).close {
+            close(sk.as_raw(), timeout);
+        }
+        bindings::module_put((*ops()).owner);
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
         Device,
         Driver, //
     },
+    skb::SkBuff,
     sock::NetId, //
 };
 use crate::bindings;
@@ -73,9 +74,11 @@ impl From<bindings::acceltcp_port> for Port {
 ///
 /// # Invariants
 ///
-/// A device in `dev` is alive. The service runs only while its private data is.
+/// A device in `dev` is alive, and so is its private data when it is [`Pointer::ready`]. The service runs only while
+/// its private data is.
 #[pin_data]
 pub(crate) struct WeakDevice {
+    send: SendFn,
     #[pin]
     dev: SpinLock<Option<Pointer>>,
     #[pin]
@@ -83,7 +86,14 @@ pub(crate) struct WeakDevice {
 }
 
 #[derive(Clone, Copy)]
-struct Pointer(NonNull<bindings::net_device>);
+struct Pointer {
+    dev: NonNull<bindings::net_device>,
+    ready: bool,
+}
+
+/// [`Driver::send_directly`], for a device with private data.
+type SendFn =
+    unsafe fn(*mut bindings::net_device, SkBuff, &[u8], &mut dyn FnMut() -> Result) -> Result;
 
 // SAFETY: It is used under the lock that it is in.
 unsafe impl Send for Pointer {}
@@ -102,8 +112,9 @@ impl WeakDevice {
     pub(super) unsafe fn new<T: Driver>(dev: NonNull<bindings::net_device>) -> Result<Arc<Self>> {
         let this = Arc::pin_init(
             pin_init!(Self {
+                send: send::<T>,
                 // INVARIANT: The safety requirement.
-                dev <- new_spinlock!(Some(Pointer(dev))),
+                dev <- new_spinlock!(Some(Pointer { dev, ready: false })),
                 work <- Opaque::ffi_init(|slot: *mut bindings::delayed_work| {
                     // SAFETY: The slot is valid and pinned.
                     unsafe { bindings::acceltcp_init_delayed_work(slot, Some(callback::<T>)) }
@@ -123,6 +134,10 @@ impl WeakDevice {
     /// The device's private data must be there, and stay until [`WeakDevice::revoke`] has returned. To be called
     /// once.
     pub(super) unsafe fn enable(&self) {
+        if let Some(pointer) = &mut *self.dev.lock() {
+            // INVARIANT: The safety requirement.
+            pointer.ready = true;
+        }
         // SAFETY: The work item is initialised.
         unsafe { bindings::enable_delayed_work(self.work.get()) };
     }
@@ -148,13 +163,31 @@ impl WeakDevice {
         };
     }
 
+    /// Calls [`Driver::send_directly`], or returns `ENODEV` when the device is gone (process context).
+    pub(crate) fn send(
+        &self,
+        skb: SkBuff,
+        metadata: &[u8],
+        commit: &mut dyn FnMut() -> Result,
+    ) -> Result {
+        // Keeps the device for as long.
+        let dev = self.dev.lock();
+        match *dev {
+            // SAFETY: By the type invariant; `revoke()` waits for the lock before the private data goes.
+            Some(pointer) if pointer.ready => unsafe {
+                (self.send)(pointer.dev.as_ptr(), skb, metadata, commit)
+            },
+            _ => Err(ENODEV),
+        }
+    }
+
     /// Where its frames come out, as long as it is up (process context).
     pub(crate) fn ports(&self) -> Result<KVec<Port>> {
         let mut raw: KVec<bindings::acceltcp_port> = KVec::new();
         loop {
             let found = {
                 let dev = self.dev.lock();
-                let Some(Pointer(dev)) = *dev else {
+                let Some(Pointer { dev, .. }) = *dev else {
                     return Ok(KVec::new());
                 };
                 let room = u32::try_from(raw.len())?;
@@ -178,6 +211,19 @@ impl WeakDevice {
 
 /// # Safety
 ///
+/// `dev` must be a device of driver `T` whose private data is there.
+unsafe fn send<T: Driver>(
+    dev: *mut bindings::net_device,
+    skb: SkBuff,
+    metadata: &[u8],
+    commit: &mut dyn FnMut() -> Result,
+) -> Result {
+    // SAFETY: The safety requirement.
+    T::send_directly(unsafe { Device::<T>::from_raw(dev) }, skb, metadata, commit)
+}
+
+/// # Safety
+///
 /// To be called by the workqueue only, for the work item of a [`WeakDevice`] of driver `T`.
 unsafe extern "C" fn callback<T: Driver>(work: *mut bindings::work_struct) {
     let work = work
@@ -186,7 +232,7 @@ unsafe extern "C" fn callback<T: Driver>(work: *mut bindings::work_struct) {
         .cast::<bindings::delayed_work>();
     // SAFETY: The work item is within a pinned `WeakDevice`, which waits for us in `revoke()`.
     let this = unsafe { &*kernel::container_of!(Opaque::cast_from(work), WeakDevice, work) };
-    let Some(Pointer(dev)) = *this.dev.lock() else {
+    let Some(Pointer { dev, .. }) = *this.dev.lock() else {
         return;
     };
     // SAFETY: The private data is there until `revoke()` has returned, which waits for us.

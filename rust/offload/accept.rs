@@ -12,6 +12,7 @@ use super::{
         count,
         Counter, //
     },
+    late,
     socket::{
         flag,
         Options, //
@@ -83,11 +84,41 @@ pub(super) struct Hook;
 
 impl LocalIn for Hook {
     fn local_in(frame: &mut Incoming<'_>) -> Verdict {
-        match take_mark(frame.skb()) {
+        let handshake = take_mark(frame.skb());
+        if late::any() && is_late(frame, handshake.as_ref()) {
+            return Verdict::Drop;
+        }
+        match handshake {
             None => Verdict::Accept,
             Some(handshake) => deliver(frame, &handshake),
         }
     }
+}
+
+/// Whether a frame belongs to a connection that the host has handed over before the frame came so far. It is not
+/// said again what a card has marked since: that is a new connection.
+fn is_late(frame: &mut Incoming<'_>, handshake: Option<&Handshake>) -> bool {
+    if handshake.is_none() && frame.skb().has_socket() {
+        return false;
+    }
+    let Some((key, seq)) = frame.key() else {
+        return false;
+    };
+    let Some(isn) = late::find(key) else {
+        return false;
+    };
+    let late = match handshake {
+        Some(found) => seq.wrapping_sub(found.skipped.get()).wrapping_sub(1) == isn,
+        None => true,
+    };
+    if !late || frame.has_owner() {
+        return false;
+    }
+    count(Counter::teardown_late);
+    if handshake.is_some() {
+        count(Counter::teardown_copies);
+    }
+    true
 }
 
 fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {

@@ -42,6 +42,46 @@ counters! {
     setup_malformed,
     /// Frames dropped as there was no memory; the client tries again.
     setup_no_memory,
+    /// Connections that a card was handed to end them.
+    teardown_handed_over,
+    /// Connections that were with a card when it lost its state, or was taken away.
+    teardown_lost,
+    /// Frames of connections that a card ends, which were on their way when they were handed over.
+    teardown_late,
+    /// Copies of their first segments among those.
+    teardown_copies,
+    /// Connections ended by the host, as they had ended on both sides, or were none yet.
+    teardown_state,
+    /// The same for `SO_LINGER`, or `TCP_LINGER2` below 0.
+    teardown_linger,
+    /// The same for data that nobody has read.
+    teardown_unread,
+    /// The same for data behind a hole.
+    teardown_out_of_order,
+    /// The same for TCP-MD5 or TCP-AO.
+    teardown_authenticated,
+    /// The same for something of TCP or IP that cards do not know.
+    teardown_options,
+    /// The same for urgent data under way.
+    teardown_urgent,
+    /// The same for a way that is not straight to a network device.
+    teardown_route,
+    /// The same for a next hop whose address is not known.
+    teardown_neighbour,
+    /// The same for a frame that netfilter has dropped or kept.
+    teardown_filtered,
+    /// The same for want of memory.
+    teardown_no_memory,
+    /// The same as its frames do not go to a card, or to one that takes no connections.
+    teardown_no_card,
+    /// The same for more data than a card takes.
+    teardown_too_large,
+    /// The same for want of room on the card.
+    teardown_no_credit,
+    /// The same for want of room in the card's ring.
+    teardown_no_room,
+    /// The same as the card's link is down.
+    teardown_link_down,
     /// Rules that a card took.
     rules_added,
     /// Rules that were taken back.
@@ -69,6 +109,11 @@ static VALUES: [Atomic<u64>; COUNT] = [const { Atomic::new(0) }; COUNT];
 /// Adds one.
 pub(crate) fn count(counter: Counter) {
     VALUES[counter as usize].add(1, Relaxed);
+}
+
+/// Adds `number`.
+pub(crate) fn count_many(counter: Counter, number: u64) {
+    VALUES[counter as usize].add(number, Relaxed);
 }
 
 /// The values, in the order of [`NAMES`].

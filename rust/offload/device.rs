@@ -2,12 +2,20 @@
 
 //! Cards, as the offloads see them.
 
-use super::rules::Published;
+use super::{
+    credits::Credits,
+    rules::Published, //
+};
 use crate::net::{
+    device::DeviceId,
     global::global,
+    skb::SkBuff,
     weak::Port, //
 };
-use acceltcp_abi::setup::ListenRule;
+use acceltcp_abi::{
+    setup::ListenRule,
+    teardown::HandOver, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -23,6 +31,16 @@ pub(crate) trait OffloadDevice: Send + Sync {
 
     /// What it is known to have.
     fn published(&self) -> &Published;
+
+    /// Its network device.
+    fn id(&self) -> DeviceId;
+
+    /// What may be handed over to it.
+    fn credits(&self) -> &Credits;
+
+    /// Hands a connection over, with a template that has `len` bytes of data, and takes the credits (process context).
+    /// In failure the card knows nothing of it: `ENOSPC` for want of credits, `ENETDOWN` when its link is down.
+    fn hand_over(&self, template: SkBuff, message: &HandOver, len: usize) -> Result;
 }
 
 /// Commands to a card, which may sleep.
@@ -85,6 +103,13 @@ pub(crate) fn all() -> Result<KVec<Card>> {
         };
         copy.reserve(count, GFP_KERNEL)?;
     }
+}
+
+/// The card whose network device this is (process context).
+pub(super) fn find(id: DeviceId) -> Option<Card> {
+    let cards = CARDS.lock();
+    let found = cards.iter().find(|card| card.id() == id);
+    found.cloned()
 }
 
 /// Has all cards compare their rules with what is wanted. Any process context.

@@ -6,18 +6,22 @@
 //!
 //! * [`socket`]: the ULP and its socket options; [`listen`]: listeners; [`template`]: what they want;
 //!   [`rules`]: what cards have for them; [`keys`]: the keys of cookies; [`accept`]: connections that a card
-//!   has set up; [`counters`]: what is counted.
+//!   has set up; [`teardown`]: connections that a card ends; [`late`]: what is still on its way of those;
+//!   [`credits`]: how many a card takes; [`counters`]: what is counted.
 //!
 //! Lock order: the device's own locks, or a socket's, then the list of listeners. The locks of [`device`] and
 //! [`rules::Published`] are innermost.
 
 pub(crate) mod accept;
 pub(crate) mod counters;
+pub(crate) mod credits;
 pub(crate) mod device;
 pub(crate) mod keys;
+mod late;
 pub(crate) mod listen;
 pub(crate) mod rules;
 pub(crate) mod socket;
+mod teardown;
 mod template;
 
 use crate::net::{

@@ -4,7 +4,8 @@
 
 use super::{
     accept,
-    listen, //
+    listen,
+    teardown, //
 };
 use crate::net::{
     listeners::Listeners,
@@ -40,12 +41,14 @@ pub(crate) const ACCELTCP_STATUS: c_int = 2;
 pub(crate) mod flag {
     /// The card sets connections up.
     pub(crate) const SETUP: u32 = 1 << 0;
+    /// The card ends connections.
+    pub(crate) const TEARDOWN: u32 = 1 << 1;
     /// The client speaks first.
     pub(crate) const DEFER: u32 = 1 << 3;
     /// The server speaks first.
     pub(crate) const SERVER_FIRST: u32 = 1 << 4;
     /// All bits.
-    pub(crate) const ALL: u32 = SETUP | DEFER | SERVER_FIRST;
+    pub(crate) const ALL: u32 = SETUP | TEARDOWN | DEFER | SERVER_FIRST;
 }
 
 /// Why connections are set up by the host.
@@ -124,10 +127,10 @@ impl Ulp for Options {
         {
             return Err(EINVAL);
         }
-        if flags & flag::SETUP != 0 {
-            if sk.listener_info().authenticated {
-                return Err(EOPNOTSUPP);
-            }
+        if flags & flag::SETUP != 0 && sk.listener_info().authenticated {
+            return Err(EOPNOTSUPP);
+        }
+        if flags & (flag::SETUP | flag::TEARDOWN) != 0 {
             netfilter::Registration::<accept::Hook>::ensure(sk)?;
         }
         Self::new(flags).map(Some)
@@ -162,5 +165,9 @@ impl Ulp for Options {
 
     fn closed() {
         listen::removed();
+    }
+
+    fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool {
+        data.flags() & flag::TEARDOWN != 0 && teardown::hand_over(sk)
     }
 }

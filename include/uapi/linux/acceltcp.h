@@ -22,6 +22,8 @@
 
 /* The card sets connections up. Needs a card that can. */
 #define ACCELTCP_OFFLOAD_SETUP		(1U << 0)
+/* The card ends connections that are closed. */
+#define ACCELTCP_OFFLOAD_TEARDOWN	(1U << 1)
 /*
  * With SETUP: the client speaks first, and its connection comes with its first
  * data (as with TCP_DEFER_ACCEPT, which asks for the same).

@@ -12,6 +12,8 @@ bitflags::bitflags! {
     pub struct Offload: u32 {
         /// The card sets connections up.
         const SETUP = uapi::ACCELTCP_OFFLOAD_SETUP;
+        /// The card ends connections that are closed.
+        const TEARDOWN = uapi::ACCELTCP_OFFLOAD_TEARDOWN;
         /// With `SETUP`: the client speaks first, and its connection comes with its first data.
         const DEFER = uapi::ACCELTCP_OFFLOAD_DEFER;
         /// With `SETUP`, not with `DEFER`: the server speaks first.
@@ -20,8 +22,9 @@ bitflags::bitflags! {
 }
 
 /// Names for people.
-const NAMES: [(&str, Offload); 3] = [
+const NAMES: [(&str, Offload); 4] = [
     ("setup", Offload::SETUP),
+    ("teardown", Offload::TEARDOWN),
     ("defer", Offload::DEFER),
     ("server-first", Offload::SERVER_FIRST),
 ];
@@ -121,7 +124,9 @@ mod tests {
     fn unknown_names_are_told() {
         let error = "setup,magic".parse::<Offload>().unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("\"magic\"") && text.ends_with("setup, defer, server-first"));
+        assert!(
+            text.contains("\"magic\"") && text.ends_with("setup, teardown, defer, server-first")
+        );
     }
 
     #[test]

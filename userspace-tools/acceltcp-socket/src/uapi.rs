@@ -16,6 +16,8 @@ pub const ACCELTCP_STATUS: c_int = 2;
 
 /// The card sets connections up.
 pub const ACCELTCP_OFFLOAD_SETUP: u32 = 1 << 0;
+/// The card ends connections.
+pub const ACCELTCP_OFFLOAD_TEARDOWN: u32 = 1 << 1;
 /// The client speaks first.
 pub const ACCELTCP_OFFLOAD_DEFER: u32 = 1 << 3;
 /// The server speaks first.

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/* See closing.h. All functions want the socket locked by its process. */
+
+#include "bindings.h"
+#include <linux/if_vlan.h>
+#include <linux/siphash.h>
+#include <net/tcp_ecn.h>
+
+/* As __tcp_close() looks for it. */
+static bool acceltcp_has_unread(const struct sock *sk)
+{
+	const struct sk_buff *skb;
+	u32 end_seq;
+
+	skb_queue_walk(&sk->sk_receive_queue, skb) {
+		end_seq = TCP_SKB_CB(skb)->end_seq;
+		if (TCP_SKB_CB(skb)->tcp_flags & TCPHDR_FIN)
+			end_seq--;
+		if (after(end_seq, tcp_sk(sk)->copied_seq))
+			return true;
+	}
+	return false;
+}
+
+static bool acceltcp_is_authenticated(const struct tcp_sock *tp)
+{
+	bool found = false;
+
+#ifdef CONFIG_TCP_MD5SIG
+	found |= rcu_access_pointer(tp->md5sig_info) != NULL;
+#endif
+#ifdef CONFIG_TCP_AO
+	found |= rcu_access_pointer(tp->ao_info) != NULL;
+#endif
+	return found;
+}
+
+static bool acceltcp_has_ip_options(const struct sock *sk)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6 &&
+	    rcu_access_pointer(inet6_sk(sk)->opt))
+		return true;
+#endif
+	return rcu_access_pointer(inet_sk(sk)->inet_opt) != NULL;
+}
+
+static bool acceltcp_is_ipv4(const struct sock *sk)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6)
+		return ipv6_addr_v4mapped(&sk->sk_v6_daddr);
+#endif
+	return true;
+}
+
+/* One of no other connection at the same time, but for a small chance. */
+u64 acceltcp_key(const struct net *net, bool ipv4, const void *local,
+		 __be16 lport, const void *remote, __be16 rport)
+{
+	static siphash_aligned_key_t secret;
+	struct {
+		u64 net;
+		u8 local[16];
+		u8 remote[16];
+		__be16 lport;
+		__be16 rport;
+		u32 ipv4;
+	} __aligned(SIPHASH_ALIGNMENT) tuple = {};
+	size_t len = ipv4 ? 4 : 16;
+
+	net_get_random_once(&secret, sizeof(secret));
+	tuple.net = (unsigned long)net;
+	memcpy(tuple.local, local, len);
+	memcpy(tuple.remote, remote, len);
+	tuple.lport = lport;
+	tuple.rport = rport;
+	tuple.ipv4 = ipv4;
+	return siphash(&tuple, sizeof(tuple), &secret);
+}
+
+static u64 acceltcp_key_of(const struct sock *sk, bool ipv4)
+{
+	const struct inet_sock *inet = inet_sk(sk);
+
+#if IS_ENABLED(CONFIG_IPV6)
+	if (!ipv4)
+		return acceltcp_key(sock_net(sk), false, &sk->sk_v6_rcv_saddr,
+				    inet->inet_sport, &sk->sk_v6_daddr,
+				    inet->inet_dport);
+#endif
+	return acceltcp_key(sock_net(sk), true, &inet->inet_rcv_saddr,
+			    inet->inet_sport, &inet->inet_daddr,
+			    inet->inet_dport);
+}
+
+/* Where frames come out, behind VLAN devices. */
+static bool acceltcp_find_dev(const struct sock *sk,
+			      const struct dst_entry *dst,
+			      struct acceltcp_closing *to)
+{
+	struct net_device *dev = dst_dev_rcu(dst);
+
+	if (netif_is_l3_slave(dev))
+		return false;
+#if IS_ENABLED(CONFIG_VLAN_8021Q)
+	if (is_vlan_dev(dev)) {
+		const struct vlan_dev_priv *vlan;
+		u16 found[2][2] = {};
+		int count = 0, i;
+
+		for (; is_vlan_dev(dev); dev = vlan->real_dev) {
+			if (count == ARRAY_SIZE(found) || !netif_running(dev))
+				return false;
+			vlan = vlan_dev_priv(dev);
+			found[count][0] = ntohs(vlan->vlan_proto);
+			found[count++][1] = vlan->vlan_id |
+				vlan_dev_get_egress_qos_mask(dev, READ_ONCE(sk->sk_priority));
+		}
+		for (i = 0; i < count; i++)
+			memcpy(to->vlans[i], found[count - 1 - i], sizeof(found[0]));
+	}
+#endif
+	to->dev = dev;
+	return true;
+}
+
+static bool acceltcp_route(struct sock *sk, struct acceltcp_closing *to)
+{
+	const struct dst_entry *dst;
+	bool found;
+
+	/* Routes anew if the route has gone. */
+	if (inet_csk(sk)->icsk_af_ops->rebuild_header(sk))
+		return false;
+	rcu_read_lock();
+	dst = __sk_dst_get(sk);
+	found = dst && !dst->lwtstate && !dst->error &&
+#ifdef CONFIG_XFRM
+		!dst->xfrm &&
+#endif
+		acceltcp_find_dev(sk, dst, to);
+	rcu_read_unlock();
+	return found;
+}
+
+static bool acceltcp_state(const struct sock *sk, struct acceltcp_closing *to)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	bool fin = false;
+
+	switch (sk->sk_state) {
+	case TCP_ESTABLISHED:
+		break;
+	case TCP_CLOSE_WAIT:
+		to->peer_fin = true;
+		break;
+	case TCP_FIN_WAIT1:
+		fin = true;
+		break;
+	case TCP_FIN_WAIT2:
+		fin = true;
+		to->fin_acked = true;
+		break;
+	case TCP_CLOSING:
+	case TCP_LAST_ACK:
+		fin = true;
+		to->peer_fin = true;
+		break;
+	default:
+		return false;
+	}
+	to->fin_sent = fin && tp->snd_nxt == tp->write_seq;
+	to->closing = sk->sk_state == TCP_CLOSING && to->fin_sent;
+	to->len = tp->write_seq - tp->snd_una;
+	if (fin && !to->fin_acked)
+		to->len--;
+	return !to->fin_acked || to->len == 0;
+}
+
+static u32 acceltcp_ms(unsigned long jiffies_count)
+{
+	return clamp_t(u32, jiffies_to_msecs(jiffies_count), 1, 3600 * MSEC_PER_SEC);
+}
+
+/* Whether @sk can be given away. Fills @to in if so. */
+enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
+					  struct acceltcp_closing *to)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	struct net *net = sock_net(sk);
+
+	memset(to, 0, sizeof(*to));
+	/* What the peer has sent may change everything. */
+	sk_flush_backlog(sk);
+	if (!acceltcp_state(sk, to) || rcu_access_pointer(tp->fastopen_rsk) ||
+	    !check_net(net))
+		return ACCELTCP_STAYS_STATE;
+	if (acceltcp_has_unread(sk))
+		return ACCELTCP_STAYS_UNREAD;
+	if (sock_flag(sk, SOCK_LINGER) || READ_ONCE(tp->linger2) < 0)
+		return ACCELTCP_STAYS_LINGER;
+	if (!RB_EMPTY_ROOT(&tp->out_of_order_queue))
+		return ACCELTCP_STAYS_OUT_OF_ORDER;
+	if (acceltcp_is_authenticated(tp))
+		return ACCELTCP_STAYS_AUTHENTICATED;
+	if (tp->repair || tp->tcp_usec_ts || tcp_ecn_mode_accecn(tp) ||
+	    sk_is_mptcp(sk) || acceltcp_has_ip_options(sk))
+		return ACCELTCP_STAYS_OPTIONS;
+	if (tp->snd_una != tp->snd_up)
+		return ACCELTCP_STAYS_URGENT;
+	if (!acceltcp_route(sk, to))
+		return ACCELTCP_STAYS_ROUTE;
+
+	to->ipv4 = acceltcp_is_ipv4(sk);
+	to->key = acceltcp_key_of(sk, to->ipv4);
+	to->rcv_isn = tp->rcv_nxt - (u32)tp->bytes_received - 1;
+	to->snd_una = tp->snd_una;
+	to->snd_nxt = tp->snd_nxt;
+	to->snd_wnd = tp->snd_wnd;
+	to->snd_wl1 = tp->snd_wl1;
+	to->max_wnd = tp->max_window;
+	to->rcv_nxt = tp->rcv_nxt;
+	to->rcv_wnd = tcp_receive_window(tp);
+	to->mss = clamp_t(u32, tp->mss_cache, 1, U16_MAX);
+	to->cwnd = min_t(u64, (u64)tcp_snd_cwnd(tp) * to->mss, U32_MAX);
+	to->rto_ms = acceltcp_ms(tp->srtt_us ? __tcp_set_rto(tp) :
+				 TCP_TIMEOUT_INIT);
+	to->fin_wait_ms = acceltcp_ms(tcp_fin_time(sk));
+	to->time_wait_ms = acceltcp_ms(TCP_TIMEWAIT_LEN);
+	to->snd_wscale = tp->rx_opt.snd_wscale;
+	/* As tcp_orphan_retries() has it for a peer that answers. */
+	to->retries = READ_ONCE(net->ipv4.sysctl_tcp_orphan_retries) ?: 8;
+	to->ecn = tcp_ecn_mode_rfc3168(tp);
+	to->ack_due = inet_csk_ack_scheduled(sk);
+	return ACCELTCP_STAYS_NOT;
+}
+
+/* Ends @sk without a word to the peer. What comes in meanwhile is dropped. */
+void acceltcp_closing_forget(struct sock *sk, const struct proto *base)
+{
+	/* A reset is what tcp_set_state() takes it for. */
+	if ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT))
+		TCP_DEC_STATS(sock_net(sk), TCP_MIB_ESTABRESETS);
+	tcp_sk(sk)->repair = 1;
+	base->disconnect(sk, 0);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A connection that its owner closes: what a card needs to end it, and how the
+ * host forgets it without a word.
+ */
+#ifndef ACCELTCP_CLOSING_H
+#define ACCELTCP_CLOSING_H
+
+#include <linux/skbuff.h>
+#include <net/sock.h>
+
+/* Why the host ends a connection. */
+enum acceltcp_stays {
+	ACCELTCP_STAYS_NOT,		/* it does not have to */
+	ACCELTCP_STAYS_STATE,		/* both ends have closed, or it is not a connection */
+	ACCELTCP_STAYS_LINGER,		/* SO_LINGER, or TCP_LINGER2 below 0 */
+	ACCELTCP_STAYS_UNREAD,		/* RFC 2525 wants an RST */
+	ACCELTCP_STAYS_OUT_OF_ORDER,	/* data behind a hole */
+	ACCELTCP_STAYS_AUTHENTICATED,	/* TCP-MD5 or TCP-AO */
+	ACCELTCP_STAYS_OPTIONS,		/* something of TCP or IP that cards do not know */
+	ACCELTCP_STAYS_URGENT,		/* urgent data is under way */
+	ACCELTCP_STAYS_ROUTE,		/* it does not go straight to a card */
+	ACCELTCP_STAYS_NEIGHBOUR,	/* nobody knows the next hop's address */
+	ACCELTCP_STAYS_FILTERED,	/* netfilter has dropped or kept the frame */
+	ACCELTCP_STAYS_NO_MEMORY,
+};
+
+/* What is known of it; numbers as in RFC 9293, windows in bytes. */
+struct acceltcp_closing {
+	u64 key;		/* of its addresses and ports, see acceltcp_key() */
+	const void *dev;	/* struct net_device at which its frames come out */
+	u32 rcv_isn;
+	u32 len;		/* bytes from SND.UNA to the end of the stream */
+	u32 snd_una;
+	u32 snd_nxt;
+	u32 snd_wnd;
+	u32 snd_wl1;
+	u32 max_wnd;
+	u32 rcv_nxt;
+	u32 rcv_wnd;
+	u32 cwnd;
+	u32 rto_ms;
+	u32 fin_wait_ms;
+	u32 time_wait_ms;
+	u16 mss;
+	u16 vlans[2][2];	/* protocol and TCI, the outer one first; 0 for none */
+	u8 snd_wscale;
+	u8 retries;
+	bool ipv4;
+	bool peer_fin;
+	bool fin_sent;
+	bool fin_acked;
+	bool closing;
+	bool ecn;
+	bool ack_due;
+};
+
+/* Bytes of all headers of a template at most: two VLANs, IPv6, TCP, timestamps. */
+#define ACCELTCP_TEMPLATE_HEADERS	(14 + 2 * 4 + 40 + 20 + 12)
+
+u64 acceltcp_key(const struct net *net, bool ipv4, const void *local,
+		 __be16 lport, const void *remote, __be16 rport);
+enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
+					  struct acceltcp_closing *to);
+enum acceltcp_stays acceltcp_closing_frame(struct sock *sk,
+					   const struct acceltcp_closing *from,
+					   unsigned int headroom,
+					   struct sk_buff **frame);
+void acceltcp_closing_forget(struct sock *sk, const struct proto *base);
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Connections that their owners close, and that a card is to end.
+
+use super::{
+    device::DeviceId,
+    skb::SkBuff,
+    sock::Locked, //
+};
+use crate::bindings;
+use core::ptr::NonNull;
+
+/// Why the host ends a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stays {
+    /// Both ends have closed, or it is not a connection yet or any more.
+    State,
+    /// `SO_LINGER`, or `TCP_LINGER2` below 0.
+    Linger,
+    /// There is data that nobody has read: the peer gets an RST (RFC 2525).
+    Unread,
+    /// There is data behind a hole.
+    OutOfOrder,
+    /// TCP-MD5 or TCP-AO.
+    Authenticated,
+    /// Something of TCP or IP that cards do not know.
+    Options,
+    /// Urgent data is under way.
+    Urgent,
+    /// It does not go straight to a network device, or not without a tunnel.
+    Route,
+    /// The next hop's address is not known.
+    Neighbour,
+    /// Netfilter has dropped or kept the frame.
+    Filtered,
+    /// There is no memory for the frame.
+    NoMemory,
+}
+
+impl Stays {
+    fn from_raw(raw: bindings::acceltcp_stays) -> Result<(), Self> {
+        Err(match raw {
+            bindings::acceltcp_stays_ACCELTCP_STAYS_NOT => return Ok(()),
+            bindings::acceltcp_stays_ACCELTCP_STAYS_LINGER => Self::Linger,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_UNREAD => Self::Unread,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_OUT_OF_ORDER => Self::OutOfOrder,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_AUTHENTICATED => Self::Authenticated,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_OPTIONS => Self::Options,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_URGENT => Self::Urgent,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_ROUTE => Self::Route,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_NEIGHBOUR => Self::Neighbour,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_FILTERED => Self::Filtered,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_NO_MEMORY => Self::NoMemory,
+            _ => Self::State,
+        })
+    }
+}
+
+/// A connection that may be given away, and what is known of it. It does not change as long as its lock is held.
+pub(crate) struct Closing<'a> {
+    sk: Locked<'a>,
+    info: bindings::acceltcp_closing,
+}
+
+impl<'a> Closing<'a> {
+    /// Most bytes of headers in [`Closing::frame`].
+    pub(crate) const HEADERS: usize = bindings::ACCELTCP_TEMPLATE_HEADERS as usize;
+
+    /// Looks at `sk`, which its last user closes (process context).
+    pub(crate) fn new(sk: Locked<'a>) -> Result<Self, Stays> {
+        let mut info = bindings::acceltcp_closing::default();
+        // SAFETY: The socket is alive and locked, the destination is writable.
+        Stays::from_raw(unsafe { bindings::acceltcp_closing_look(sk.as_raw(), &mut info) })?;
+        Ok(Self { sk, info })
+    }
+
+    /// Where its frames come out.
+    pub(crate) fn device(&self) -> DeviceId {
+        DeviceId::from_raw(self.info.dev.cast())
+    }
+
+    /// A frame like its next segment, with all data that is not acknowledged, which `headroom` bytes may be put
+    /// in front of. Netfilter has seen it, and NAT has changed its addresses.
+    pub(crate) fn frame(&self, headroom: usize) -> Result<SkBuff, Stays> {
+        let mut frame = core::ptr::null_mut();
+        // SAFETY: The socket is alive and locked, and was not changed since `new()`; in success the frame is ours.
+        Stays::from_raw(unsafe {
+            bindings::acceltcp_closing_frame(
+                self.sk.as_raw(),
+                &self.info,
+                headroom as u32,
+                &mut frame,
+            )
+        })?;
+        let frame = NonNull::new(frame).ok_or(Stays::NoMemory)?;
+        // SAFETY: As above.
+        Ok(unsafe { SkBuff::from_raw(frame) })
+    }
+}
+
+impl core::ops::Deref for Closing<'_> {
+    type Target = bindings::acceltcp_closing;
+
+    fn deref(&self) -> &Self::Target {
+        &self.info
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Connections that a card ends: `close()` hands them over and forgets them.
+//!
+//! Everything is decided before any state is given up: the connection, its way, the card's credits and the place in
+//! its ring. Whatever is missing, the TCP stack closes as ever, and a counter says why.
+//!
+//! The socket is locked all the time, so that it does not change: segments that come in meanwhile wait behind
+//! the lock, and are dropped with the socket. Their sender sends them again, to the card then.
+
+use super::{
+    counters::{
+        count,
+        Counter, //
+    },
+    device,
+    late, //
+};
+use crate::net::{
+    closing::{
+        Closing,
+        Stays, //
+    },
+    sock::Locked, //
+};
+use acceltcp_abi::{
+    meta::TYPES_SIZE,
+    teardown::{
+        hand_over,
+        HandOver, //
+    }, //
+};
+use kernel::prelude::*;
+
+/// Bytes in front of the frame.
+const METADATA: usize = TYPES_SIZE + HandOver::SIZE;
+/// Most bytes of data: a descriptor has 16 bits for the length of all.
+const MAX_DATA: usize = u16::MAX as usize - METADATA - Closing::HEADERS;
+
+/// Hands `sk`, which its last user closes, over to a card (process context). Returns whether the card has it: then the
+/// host is to forget it at once.
+pub(super) fn hand_over(sk: Locked<'_>) -> bool {
+    let result = try_hand_over(sk);
+    count(result.err().unwrap_or(Counter::teardown_handed_over));
+    result.is_ok()
+}
+
+fn try_hand_over(sk: Locked<'_>) -> Result<(), Counter> {
+    let closing = Closing::new(sk).map_err(reason)?;
+    let len = closing.len as usize;
+    let Some(card) = device::find(closing.device()) else {
+        return Err(Counter::teardown_no_card);
+    };
+    let credits = card.credits();
+    match credits.max_data() {
+        0 => return Err(Counter::teardown_no_card),
+        most if len > most.min(MAX_DATA) => return Err(Counter::teardown_too_large),
+        _ if !credits.has(len) => return Err(Counter::teardown_no_credit),
+        _ => {}
+    }
+    let frame = closing.frame(METADATA).map_err(reason)?;
+    card.hand_over(frame, &message(&closing), len)
+        .map_err(|err| match err {
+            ENOSPC => Counter::teardown_no_credit,
+            ENETDOWN => Counter::teardown_link_down,
+            _ => Counter::teardown_no_room,
+        })?;
+    late::remember(closing.key, closing.rcv_isn);
+    Ok(())
+}
+
+fn message(closing: &Closing<'_>) -> HandOver {
+    let on = |set, bit| if set { bit } else { 0 };
+    HandOver {
+        version: HandOver::VERSION,
+        flags: on(closing.peer_fin, hand_over::PEER_FIN)
+            | on(closing.fin_sent, hand_over::FIN_SENT)
+            | on(closing.fin_acked, hand_over::FIN_ACKED)
+            | on(closing.closing, hand_over::CLOSING)
+            | on(closing.ecn, hand_over::ECN)
+            | on(closing.ack_due, hand_over::ACK_DUE),
+        snd_wscale: closing.snd_wscale,
+        retries: closing.retries,
+        mss: closing.mss.into(),
+        reserved: 0.into(),
+        cookie: closing.key.into(),
+        snd_nxt: closing.snd_nxt.into(),
+        snd_wnd: closing.snd_wnd.into(),
+        snd_wl1: closing.snd_wl1.into(),
+        max_wnd: closing.max_wnd.into(),
+        rcv_wnd: closing.rcv_wnd.into(),
+        cwnd: closing.cwnd.into(),
+        rto_ms: closing.rto_ms.into(),
+        fin_wait_ms: closing.fin_wait_ms.into(),
+        time_wait_ms: closing.time_wait_ms.into(),
+    }
+}
+
+fn reason(why: Stays) -> Counter {
+    match why {
+        Stays::State => Counter::teardown_state,
+        Stays::Linger => Counter::teardown_linger,
+        Stays::Unread => Counter::teardown_unread,
+        Stays::OutOfOrder => Counter::teardown_out_of_order,
+        Stays::Authenticated => Counter::teardown_authenticated,
+        Stays::Options => Counter::teardown_options,
+        Stays::Urgent => Counter::teardown_urgent,
+        Stays::Route => Counter::teardown_route,
+        Stays::Neighbour => Counter::teardown_neighbour,
+        Stays::Filtered => Counter::teardown_filtered,
+        Stays::NoMemory => Counter::teardown_no_memory,
+    }
+}
