@@ -5,7 +5,7 @@
 //! A lab test is a function that boots guests and fails with a reason. To add one, write it in a
 //! file here and put it into `all`. Tests that any driver of the card must pass are in
 //! `driver`; they exist once for each driver. What only this project's driver is held to is in
-//! `resilience`; connection setup is in `setup`.
+//! `resilience`; connection setup is in `setup`, teardown in `teardown`.
 
 pub(crate) mod debug;
 pub(crate) mod driver;
@@ -14,6 +14,7 @@ mod resilience;
 pub(crate) mod runner;
 pub(crate) mod select;
 mod setup;
+mod teardown;
 pub(crate) mod unit;
 
 use std::{fmt, time::Duration};
@@ -114,6 +115,7 @@ pub(crate) fn all() -> Vec<LabTest> {
     let mut all = driver::tests();
     all.extend(resilience::tests());
     all.extend(setup::tests());
+    all.extend(teardown::tests());
     all.extend(debug::tests());
     all
 }

@@ -13,7 +13,7 @@ mod keys;
 mod many;
 mod netns;
 mod options;
-mod peer;
+pub(super) mod peer;
 mod queue;
 mod reuse;
 mod vlan;

@@ -76,7 +76,7 @@ impl Connections {
 
 /// A running script.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(in super::super) struct Peer {
     process: Process,
     lines: Receiver<String>,
     patience: Duration,
@@ -91,6 +91,18 @@ impl Peer {
     /// On the wire side.
     pub(super) fn wire(session: &Session) -> Result<Self> {
         Self::new(session.wire().spawn(Self::command())?)
+    }
+
+    /// Another script in the guest.
+    pub(in super::super) fn guest_script(session: &Session, script: &str) -> Result<Self> {
+        let command = ["python3", "-c", script];
+        Self::new(session.guest().spawn(Cmd::new(command).open_stdin())?)
+    }
+
+    /// Another script on the wire side.
+    pub(in super::super) fn wire_script(session: &Session, script: &str) -> Result<Self> {
+        let command = ["python3", "-c", script];
+        Self::new(session.wire().spawn(Cmd::new(command).open_stdin())?)
     }
 
     /// In a network namespace of the guest's.
@@ -129,13 +141,13 @@ impl Peer {
     }
 
     /// The same with another time for one command.
-    pub(super) fn patience(mut self, patience: Duration) -> Self {
+    pub(in super::super) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
     /// Starts a command, whose answer is for [`Peer::answer`].
-    pub(super) fn start(&self, command: &Value) -> Result<()> {
+    pub(in super::super) fn start(&self, command: &Value) -> Result<()> {
         self.process.write(format!("{command}\n"))
     }
 
@@ -148,7 +160,7 @@ impl Peer {
     }
 
     /// The answer to the command that was started.
-    pub(super) fn answer(&mut self) -> Result<Value> {
+    pub(in super::super) fn answer(&mut self) -> Result<Value> {
         let mut reply = self.reply()?;
         match reply.get("error") {
             Some(error) => bail!("{error}"),
@@ -157,13 +169,13 @@ impl Peer {
     }
 
     /// Runs a command, which must succeed.
-    pub(super) fn ask(&mut self, command: &Value) -> Result<Value> {
+    pub(in super::super) fn ask(&mut self, command: &Value) -> Result<Value> {
         self.start(command)?;
         self.answer().with_context(|| command.to_string())
     }
 
     /// Runs a command, which must fail; returns the name of the error.
-    pub(super) fn refused(&mut self, command: &Value) -> Result<String> {
+    pub(in super::super) fn refused(&mut self, command: &Value) -> Result<String> {
         self.start(command)?;
         match self.reply()?.get("error") {
             Some(error) => Ok(error.as_str().unwrap_or_default().to_owned()),
@@ -244,7 +256,7 @@ impl Peer {
     }
 
     /// Kills the script, and waits for its end.
-    pub(super) fn kill(self) -> Result<()> {
+    pub(in super::super) fn kill(self) -> Result<()> {
         self.process.signal(libc::SIGKILL)?;
         self.process.limit(PATIENCE).wait().map(drop)
     }

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A connection between the guest and the wire side, both ends of which do what a test says.
+
+use anyhow::{ensure, Context as _, Result};
+use serde_json::{json, Value};
+
+use super::super::{
+    observe::{counter_until, guest_until},
+    setup::peer::Peer,
+};
+use crate::session::Session;
+
+const SCRIPT: &str = include_str!("ends.py");
+
+/// Port of the listener.
+pub(super) const PORT: u16 = 7000;
+/// Offloads of the listener: setup and teardown.
+pub(super) const FLAGS: u32 = 3;
+
+/// A script in the guest and one on the wire side; the names of their sockets are "s" each.
+pub(super) struct Pair<'a> {
+    pub(super) session: &'a Session,
+    pub(super) guest: Peer,
+    pub(super) wire: Peer,
+}
+
+impl<'a> Pair<'a> {
+    /// With a listener in the guest, which the card serves.
+    pub(super) fn new(session: &'a Session) -> Result<Self> {
+        Self::with(session, FLAGS)
+    }
+
+    /// The same with these offloads.
+    pub(super) fn with(session: &'a Session, flags: u32) -> Result<Self> {
+        let mut guest = Peer::guest_script(session, SCRIPT)?;
+        let wire = Peer::wire_script(session, SCRIPT)?;
+        guest.ask(&json!({"do": "listen", "name": "l", "port": PORT, "flags": flags}))?;
+        if flags & 1 != 0 {
+            counter_until(session, "nic.table.listeners.used", |used| used == 2)?;
+        }
+        Ok(Self {
+            session,
+            guest,
+            wire,
+        })
+    }
+
+    /// A step of the guest's end.
+    pub(super) fn host(&mut self, step: &Value) -> Result<Value> {
+        self.guest.ask(step).context("in the guest")
+    }
+
+    /// A step of the other end.
+    pub(super) fn peer(&mut self, step: &Value) -> Result<Value> {
+        self.wire.ask(step).context("on the wire side")
+    }
+
+    /// Opens a connection to `host`.
+    pub(super) fn open(&mut self, host: &str) -> Result<()> {
+        self.peer(&json!({"do": "connect", "name": "s", "host": host, "port": PORT}))?;
+        self.host(&json!({"do": "accept", "name": "s", "listener": "l"}))
+            .map(drop)
+    }
+
+    /// The host knows nothing of any connection.
+    pub(super) fn host_is_free(&self) -> Result<()> {
+        guest_until(
+            self.session,
+            "no socket is left",
+            "grep -q 'TCP: inuse [0-9]* orphan 0 tw 0 ' /proc/net/sockstat && \
+             [ -z \"$(ss -Htan state all exclude listening)\" ]",
+        )
+        .or_else(|error| {
+            let found = self
+                .session
+                .guest()
+                .run_ok("cat /proc/net/sockstat; ss -tani")?;
+            Err(error.context(found))
+        })
+    }
+
+    /// The card has ended all connections that it was given.
+    pub(super) fn card_is_free(&self) -> Result<()> {
+        counter_until(self.session, "nic.table.flows.used", |used| used == 0)?;
+        counter_until(self.session, "nic.table.buffers.used", |used| used == 0)
+    }
+}
