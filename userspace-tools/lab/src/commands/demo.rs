@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{ensure, Context, Result};
 
-use super::workloads::{owned, Service, REDIS, REDIS_SHORT};
+use super::workloads::{owned, Service, NGINX, REDIS, REDIS_SHORT};
 use crate::{
     build,
     report::{table, Machine, Measured, Meter, Ready, Report, Row, Server},
@@ -15,10 +15,13 @@ use crate::{
 };
 
 /// Fewer transactions than this prove nothing.
-const MIN_TRANSACTIONS: u64 = 5000;
+const MIN_TRANSACTIONS: u64 = 2000;
 
 /// The card's counter of SYNs that it has answered itself.
 const ANSWERED: &str = "nic.syn.answered";
+
+/// The card's counter of connections that it was given to end them.
+const TAKEN: &str = "nic.teardown.taken";
 
 /// What a guest of the demo serves.
 struct Variant {
@@ -46,6 +49,26 @@ const GUESTS: &[(Driver, &[Variant])] = &[
             Variant {
                 offload: &["setup", "defer"],
                 service: REDIS_SHORT,
+            },
+            Variant {
+                offload: &["setup", "teardown"],
+                service: REDIS_SHORT,
+            },
+            Variant {
+                offload: &["setup", "defer", "teardown"],
+                service: REDIS_SHORT,
+            },
+            Variant {
+                offload: &[],
+                service: NGINX,
+            },
+            Variant {
+                offload: &["setup", "teardown"],
+                service: NGINX,
+            },
+            Variant {
+                offload: &["setup", "defer", "teardown"],
+                service: NGINX,
             },
         ],
     ),
@@ -123,6 +146,7 @@ fn serve(driver: Driver, variants: &[Variant], layout: &Layout, rows: &mut Vec<R
             };
             eprintln!("lab: {} over {name}{with} ...", load.name);
             let answered = session.card(0)?.counter(ANSWERED)?;
+            let taken = session.card(0)?.counter(TAKEN)?;
             let measured = meter.measure(&service.client(load, offload), |_| ())?;
             rows.push(measured.row.clone());
             check(&measured).with_context(|| load.name)?;
@@ -130,6 +154,12 @@ fn serve(driver: Driver, variants: &[Variant], layout: &Layout, rows: &mut Vec<R
             ensure!(
                 offload.is_empty() || Some(answered) >= measured.row.transactions,
                 "{}: the card has set up only {answered} connections",
+                load.name
+            );
+            let taken = session.card(0)?.counter(TAKEN)? - taken;
+            ensure!(
+                !offload.contains(&"teardown") || Some(taken) >= measured.row.transactions,
+                "{}: the card has ended only {taken} connections",
                 load.name
             );
         }

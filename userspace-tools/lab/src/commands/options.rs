@@ -9,7 +9,7 @@ use anyhow::{bail, Result};
 use crate::session::{Builder, Driver, Session};
 
 /// The offloads that the module has.
-const OFFLOADS: &[&str] = &["setup", "defer", "server-first"];
+const OFFLOADS: &[&str] = &["setup", "teardown", "defer", "server-first"];
 
 /// What the guest is made of.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub(super) struct GuestOptions {
     /// Driver of the cards
     #[arg(long, value_enum, default_value_t)]
     pub(super) driver: Driver,
-    /// Offloads that the guest's listeners ask for: setup, setup,defer or setup,server-first
+    /// Offloads that the guest's listeners ask for: a list of setup, teardown, defer and server-first
     #[arg(long, default_value = "", hide_default_value = true, value_name = "LIST",
           value_parser = offloads)]
     pub(super) offload: Offloads,
@@ -96,7 +96,12 @@ mod tests {
     #[test]
     fn only_known_offloads_are_taken() {
         assert_eq!(offloads("").unwrap(), Offloads::default());
-        for list in ["setup", "setup,defer", "server-first,setup"] {
+        for list in [
+            "setup",
+            "setup,defer",
+            "server-first,setup",
+            "setup,teardown",
+        ] {
             assert_eq!(offloads(list).unwrap().0.join(","), list);
         }
         for list in ["defer", "server-first", "setup,defer,server-first"] {

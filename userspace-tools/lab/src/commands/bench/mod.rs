@@ -23,7 +23,13 @@ use crate::{
 const DRIVERS: [Driver; 2] = [Driver::Nfp, Driver::AccelTcp];
 
 /// The offloads side by side; the first one is the yardstick.
-const OFFLOADS: [&[&str]; 3] = [&[], &["setup"], &["setup", "defer"]];
+const OFFLOADS: [&[&str]; 5] = [
+    &[],
+    &["setup"],
+    &["setup", "defer"],
+    &["setup", "teardown"],
+    &["setup", "defer", "teardown"],
+];
 
 /// Arguments of `lab bench`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +44,7 @@ pub struct Args {
 enum Bench {
     /// Kernel instructions per transaction of this driver and of the upstream one
     Driver(BenchArgs),
-    /// Kernel instructions per transaction with connection setup by the host and by the card
+    /// Kernel instructions per transaction with connections set up and ended by the host and by the card
     Setup(BenchArgs),
     /// Time and instructions per packet in the card's stack, on this machine
     Nic {

@@ -128,7 +128,7 @@ fn rotate(session: &Session) -> Result<()> {
 
 /// What raw clients, of IPv4 and of IPv6, need to know of a server on port 7000 of card 0. Replies of the host find
 /// them.
-pub(super) fn raw_targets(session: &Session) -> Result<[Value; 2]> {
+pub(in super::super) fn raw_targets(session: &Session) -> Result<[Value; 2]> {
     let guest = session.guest();
     let mac = guest.run_ok("cat /sys/class/net/nic0/address")?;
     let target = |host: &str, near: &str, source: &str| {

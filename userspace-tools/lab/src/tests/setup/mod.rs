@@ -9,7 +9,7 @@ mod fallback;
 mod faults;
 mod flood;
 mod host;
-mod keys;
+pub(super) mod keys;
 mod many;
 mod netns;
 mod options;

@@ -31,7 +31,7 @@ pub(super) mod reason {
 
 /// What an end of a connection knows of it (`TCP_INFO`).
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(super) struct Connection {
+pub(in super::super) struct Connection {
     /// The client's port, and 4 or 6.
     port: u16,
     family: u8,
@@ -84,12 +84,12 @@ pub(in super::super) struct Peer {
 
 impl Peer {
     /// In the guest.
-    pub(super) fn guest(session: &Session) -> Result<Self> {
+    pub(in super::super) fn guest(session: &Session) -> Result<Self> {
         Self::new(session.guest().spawn(Self::command())?)
     }
 
     /// On the wire side.
-    pub(super) fn wire(session: &Session) -> Result<Self> {
+    pub(in super::super) fn wire(session: &Session) -> Result<Self> {
         Self::new(session.wire().spawn(Self::command())?)
     }
 
@@ -112,7 +112,7 @@ impl Peer {
     }
 
     /// On the wire side; the commands are those of `raw.py`.
-    pub(super) fn raw(session: &Session) -> Result<Self> {
+    pub(in super::super) fn raw(session: &Session) -> Result<Self> {
         let script = ["python3", "-c", include_str!("raw.py")];
         Self::new(session.wire().spawn(Cmd::new(script).open_stdin())?)
     }
@@ -184,7 +184,7 @@ impl Peer {
     }
 
     /// Opens a listener and waits until the card serves it.
-    pub(super) fn listen(&mut self, listener: &Value) -> Result<()> {
+    pub(in super::super) fn listen(&mut self, listener: &Value) -> Result<()> {
         let name = listener["name"].as_str().context("a listener has a name")?;
         self.open(listener)?;
         self.wait_status(name, reason::NONE)
@@ -204,7 +204,7 @@ impl Peer {
     }
 
     /// Connections that a listener has accepted so far.
-    pub(super) fn accepted(&mut self, name: &str) -> Result<Vec<Connection>> {
+    pub(in super::super) fn accepted(&mut self, name: &str) -> Result<Vec<Connection>> {
         let found = self.ask(&json!({"do": "accepted", "name": name}))?;
         Connections::checked(found)
     }
@@ -228,25 +228,25 @@ impl Peer {
     }
 
     /// Closes a listener when its connections have ended.
-    pub(super) fn close(&mut self, name: &str) -> Result<()> {
+    pub(in super::super) fn close(&mut self, name: &str) -> Result<()> {
         self.ask(&json!({"do": "close", "name": name})).map(drop)
     }
 
     /// Runs connections to the end; all must go well. Sets of clients are as the script's `clients`.
-    pub(super) fn clients(&mut self, set: &Value) -> Result<Vec<Connection>> {
+    pub(in super::super) fn clients(&mut self, set: &Value) -> Result<Vec<Connection>> {
         self.start_clients(set)?;
         self.finish_clients(set)
     }
 
     /// Starts what [`Peer::clients`] does.
-    pub(super) fn start_clients(&self, set: &Value) -> Result<()> {
+    pub(in super::super) fn start_clients(&self, set: &Value) -> Result<()> {
         let mut command = set.clone();
         command["do"] = json!("clients");
         self.start(&command)
     }
 
     /// Ends what [`Peer::start_clients`] has started.
-    pub(super) fn finish_clients(&mut self, set: &Value) -> Result<Vec<Connection>> {
+    pub(in super::super) fn finish_clients(&mut self, set: &Value) -> Result<Vec<Connection>> {
         let found = self
             .answer()
             .and_then(Connections::checked)

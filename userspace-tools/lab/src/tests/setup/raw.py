@@ -104,6 +104,11 @@ def data(name, text):
     clients[name].send(ACK | PSH, text.encode())
 
 
+def skip(name, count):
+    """Leaves bytes out, which do not come before those that are sent next."""
+    clients[name].seq = clients[name].seq + count & 0xFFFFFFFF
+
+
 def echo(name, text):
     """Sends bytes, and waits until they come back."""
     client = clients[name]

@@ -117,6 +117,15 @@ def receive(name, size):
         size -= len(data)
 
 
+def drain(name, size):
+    """Receives what is no part of the stream."""
+    while size:
+        data = socks[name].recv(size)
+        if not data:
+            raise RuntimeError("the stream ends early")
+        size -= len(data)
+
+
 def end(name):
     """Receives what there is up to the end; its kind, and all bytes of the stream."""
     try:

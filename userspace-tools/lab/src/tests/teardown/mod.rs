@@ -2,8 +2,13 @@
 
 //! Connection teardown on the card, as seen by applications, by their peers and by the administrator.
 
+mod card;
+mod faults;
 mod forms;
+mod host;
+mod limits;
 mod pair;
+mod reuse;
 
 use super::{Context, LabTest};
 
@@ -24,6 +29,48 @@ pub(super) fn tests() -> Vec<LabTest> {
             "every way in which a connection is closed that stays with the host, and why",
             300,
             forms::kept,
+        ),
+        case(
+            "limits",
+            "connections for which card or driver have no place stay with the host",
+            240,
+            limits::limits,
+        ),
+        case(
+            "credits",
+            "a card with little room: the others stay with the host, and room comes back",
+            180,
+            limits::credits,
+        ),
+        case(
+            "active",
+            "connections that the guest opens, also from a port that the card has in TIME-WAIT",
+            180,
+            reuse::active,
+        ),
+        case(
+            "reuse",
+            "clients that come back with a port that the card has in TIME-WAIT",
+            180,
+            reuse::passive,
+        ),
+        case(
+            "conntrack",
+            "connection tracking and NAT",
+            180,
+            host::conntrack,
+        ),
+        case(
+            "lost",
+            "cards that lose the connections that they end: counted, told, and the module goes",
+            300,
+            card::lost,
+        ),
+        case(
+            "faults",
+            "loss, reordering, duplication: every byte arrives, and every connection ends",
+            1200,
+            faults::faults,
         ),
     ]
 }

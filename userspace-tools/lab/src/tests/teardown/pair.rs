@@ -2,7 +2,7 @@
 
 //! A connection between the guest and the wire side, both ends of which do what a test says.
 
-use anyhow::{ensure, Context as _, Result};
+use anyhow::{Context as _, Result};
 use serde_json::{json, Value};
 
 use super::super::{
