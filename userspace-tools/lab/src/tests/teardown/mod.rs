@@ -9,6 +9,7 @@ mod host;
 mod limits;
 mod pair;
 mod reuse;
+mod vlan;
 
 use super::{Context, LabTest};
 
@@ -59,6 +60,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "connection tracking and NAT",
             180,
             host::conntrack,
+        ),
+        case(
+            "vlan",
+            "connections over VLAN devices of a card",
+            240,
+            vlan::vlan,
         ),
         case(
             "lost",

@@ -11,7 +11,8 @@ use super::super::{
 };
 use crate::session::Session;
 
-const SCRIPT: &str = include_str!("ends.py");
+/// What both ends run.
+pub(super) const SCRIPT: &str = include_str!("ends.py");
 
 /// Port of the listener.
 pub(super) const PORT: u16 = 7000;
