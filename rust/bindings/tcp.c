@@ -157,6 +157,12 @@ void acceltcp_child_adopt(struct sock *sk, struct proto *base)
 	sk->sk_prot_creator = base;
 }
 
+/* As TCP_QUICKACK 0: an acknowledgement waits for an answer, within limits. */
+void acceltcp_child_answers(struct sock *sk)
+{
+	inet_csk_enter_pingpong_mode(sk);
+}
+
 void *acceltcp_ulp_data(const struct sock *sk)
 {
 	return rcu_dereference_raw(inet_csk(sk)->icsk_ulp_data);

@@ -93,6 +93,7 @@ bool acceltcp_prot_swap(struct sock *sk, const struct proto *from,
 			struct proto *to, void *ulp_data);
 void acceltcp_prot_restore(struct sock *sk, struct proto *base);
 void acceltcp_child_adopt(struct sock *sk, struct proto *base);
+void acceltcp_child_answers(struct sock *sk);
 void *acceltcp_ulp_data(const struct sock *sk);
 void acceltcp_ulp_set_data(struct sock *sk, void *ulp_data);
 const struct tcp_ulp_ops *acceltcp_ulp_ops(const struct sock *sk);

@@ -101,6 +101,10 @@ pub(crate) trait Ulp: Send + Sync + 'static {
     /// the peer.
     fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool;
 
+    /// Whether a connection that a listener accepts is expected to answer what it reads: its first acknowledgement may
+    /// wait for that, as it does later on in the connection.
+    fn answers(data: &Self) -> bool;
+
     /// A socket that was in the list of listeners does not listen any more (process context).
     fn closed();
 }
@@ -286,6 +290,9 @@ unsafe extern "C" fn clone<U: Ulp>(
         if !data.is_null() {
             let listener = core::mem::ManuallyDrop::new(Arc::from_raw(data.cast_const()));
             core::mem::forget(Arc::clone(&listener));
+            if U::answers(&listener) {
+                bindings::acceltcp_child_answers(sk.as_raw());
+            }
         }
         bindings::acceltcp_module_get((*ops()).owner);
         bindings::acceltcp_child_adopt(sk.as_raw(), base(sk.family()));

@@ -167,6 +167,11 @@ impl Ulp for Options {
         listen::removed();
     }
 
+    fn answers(data: &Self) -> bool {
+        // Short transactions: one segment less for the host to send.
+        data.flags() & flag::TEARDOWN != 0
+    }
+
     fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool {
         data.flags() & flag::TEARDOWN != 0 && teardown::hand_over(sk)
     }
