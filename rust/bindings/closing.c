@@ -125,14 +125,16 @@ static bool acceltcp_find_dev(const struct sock *sk,
 	return true;
 }
 
-static bool acceltcp_route(struct sock *sk, struct acceltcp_closing *to)
+static enum acceltcp_stays acceltcp_route(struct sock *sk,
+					  struct acceltcp_closing *to)
 {
+	enum acceltcp_stays stays = ACCELTCP_STAYS_ROUTE;
 	const struct dst_entry *dst;
 	bool found;
 
 	/* Routes anew if the route has gone. */
 	if (inet_csk(sk)->icsk_af_ops->rebuild_header(sk))
-		return false;
+		return stays;
 	rcu_read_lock();
 	dst = __sk_dst_get(sk);
 	found = dst && !dst->lwtstate && !dst->error &&
@@ -140,8 +142,11 @@ static bool acceltcp_route(struct sock *sk, struct acceltcp_closing *to)
 		!dst->xfrm &&
 #endif
 		acceltcp_find_dev(sk, dst, to);
+	if (found)
+		stays = netif_carrier_ok(to->dev) ? ACCELTCP_STAYS_NOT :
+						    ACCELTCP_STAYS_LINK;
 	rcu_read_unlock();
-	return found;
+	return stays;
 }
 
 static bool acceltcp_state(const struct sock *sk, struct acceltcp_closing *to)
@@ -189,6 +194,7 @@ enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 	struct net *net = sock_net(sk);
+	enum acceltcp_stays stays;
 
 	memset(to, 0, sizeof(*to));
 	/* What the peer has sent may change everything. */
@@ -209,8 +215,9 @@ enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 		return ACCELTCP_STAYS_OPTIONS;
 	if (tp->snd_una != tp->snd_up)
 		return ACCELTCP_STAYS_URGENT;
-	if (!acceltcp_route(sk, to))
-		return ACCELTCP_STAYS_ROUTE;
+	stays = acceltcp_route(sk, to);
+	if (stays != ACCELTCP_STAYS_NOT)
+		return stays;
 
 	to->ipv4 = acceltcp_is_ipv4(sk);
 	to->key = acceltcp_key_of(sk, to->ipv4);

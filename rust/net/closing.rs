@@ -29,6 +29,8 @@ pub(crate) enum Stays {
     Urgent,
     /// It does not go straight to a network device, or not without a tunnel.
     Route,
+    /// The link is down.
+    Link,
     /// The next hop's address is not known.
     Neighbour,
     /// Netfilter has dropped or kept the frame.
@@ -48,6 +50,7 @@ impl Stays {
             bindings::acceltcp_stays_ACCELTCP_STAYS_OPTIONS => Self::Options,
             bindings::acceltcp_stays_ACCELTCP_STAYS_URGENT => Self::Urgent,
             bindings::acceltcp_stays_ACCELTCP_STAYS_ROUTE => Self::Route,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_LINK => Self::Link,
             bindings::acceltcp_stays_ACCELTCP_STAYS_NEIGHBOUR => Self::Neighbour,
             bindings::acceltcp_stays_ACCELTCP_STAYS_FILTERED => Self::Filtered,
             bindings::acceltcp_stays_ACCELTCP_STAYS_NO_MEMORY => Self::NoMemory,

@@ -106,6 +106,7 @@ fn reason(why: Stays) -> Counter {
         Stays::Options => Counter::teardown_options,
         Stays::Urgent => Counter::teardown_urgent,
         Stays::Route => Counter::teardown_route,
+        Stays::Link => Counter::teardown_link_down,
         Stays::Neighbour => Counter::teardown_neighbour,
         Stays::Filtered => Counter::teardown_filtered,
         Stays::NoMemory => Counter::teardown_no_memory,
