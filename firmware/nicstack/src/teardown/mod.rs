@@ -357,19 +357,14 @@ impl<M: Memory> Nic<M> {
         self.teardown.give_back(flows, buffers);
     }
 
-    fn is_waiting(&self, hash: u32, tuple: &Tuple, now: Instant) -> bool {
-        let table = &self.teardown.time_wait;
-        if table.is_empty() {
-            return false;
-        }
-        let chain = table.lock(&self.emem, hash);
-        chain.is_some_and(|chain| {
-            let found = table.find(&self.emem, &chain, tuple, now.millis());
-            found.is_some()
-        })
-    }
-
-    fn forget_waiting(&self, hash: u32, tuple: &Tuple, now: Instant) -> bool {
+    /// Lets `f` have the entry of `tuple` in TIME-WAIT. Returns whether there is one.
+    fn with_waiting(
+        &self,
+        hash: u32,
+        tuple: &Tuple,
+        now: Instant,
+        f: impl FnOnce(&mut Chain<'_>, u32),
+    ) -> bool {
         let table = &self.teardown.time_wait;
         if table.is_empty() {
             return false;
@@ -378,7 +373,16 @@ impl<M: Memory> Nic<M> {
             return false;
         };
         let found = table.find(&self.emem, &chain, tuple, now.millis());
-        found.is_some_and(|(number, _)| table.remove(&self.emem, &mut chain, number))
+        found.is_some_and(|(number, _)| {
+            f(&mut chain, number);
+            true
+        })
+    }
+
+    fn forget_waiting(&self, hash: u32, tuple: &Tuple, now: Instant) -> bool {
+        self.with_waiting(hash, tuple, now, |chain, number| {
+            self.teardown.time_wait.remove(&self.emem, chain, number);
+        })
     }
 
     /// Takes a segment from the wire, if it is of a connection of the card.
@@ -501,7 +505,7 @@ impl<M: Memory> Nic<M> {
             self.stats.count(Counter::TeardownHostDropped);
             return false;
         }
-        if flags.has(Flags::RST) && self.is_waiting(hash, &tuple, now) {
+        if flags.has(Flags::RST) && self.with_waiting(hash, &tuple, now, |_, _| {}) {
             self.stats.count(Counter::TeardownHostDropped);
             return false;
         }

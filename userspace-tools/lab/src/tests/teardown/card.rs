@@ -57,11 +57,14 @@ fn serves(session: &Session, pair: &mut Pair<'_>) -> Result<()> {
     statistic_until(session, "teardown_with_card", |count| count == 0)
 }
 
+/// How a card loses its connections, and its name.
+type Way = (&'static str, fn(&Session) -> Result<()>);
+
 pub(super) fn lost(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     let mut pair = Pair::new(&session)?;
     let mut lost = 0;
-    let ways: [(&str, fn(&Session) -> Result<()>); 3] = [
+    let ways: [Way; 3] = [
         ("reset", |session| session.card(0)?.action(Action::Reset)),
         ("death", |session| {
             session.card(0)?.action(Action::Die)?;

@@ -68,6 +68,9 @@ fn over() -> Step {
     Peer(json!({"do": "close", "name": "s"}))
 }
 
+/// A form that stays with the host: its name, the statistic that counts it, and what happens.
+type Kept = (&'static str, Option<&'static str>, Vec<Step>);
+
 /// Forms that the card is given: their names, and what happens from the request on.
 fn given_forms() -> Vec<(&'static str, Vec<Step>)> {
     let half = || Peer(json!({"do": "shutdown", "name": "s"}));
@@ -220,7 +223,7 @@ fn given_forms() -> Vec<(&'static str, Vec<Step>)> {
 }
 
 /// Forms that stay with the host, and the statistic that counts them; none for those that are not looked at.
-fn kept_forms() -> Vec<(&'static str, Option<&'static str>, Vec<Step>)> {
+fn kept_forms() -> Vec<Kept> {
     vec![
         (
             "SO_LINGER, no time",
