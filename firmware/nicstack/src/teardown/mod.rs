@@ -18,13 +18,15 @@ mod buffers;
 mod flows;
 pub mod machine;
 pub mod path;
+mod sender;
 pub mod tcb;
 pub mod time_wait;
 
 use self::buffers::{Buffers, Data};
 use self::flows::{Flows, Record};
-use self::machine::{Effects, Incoming, Next, Outgoing};
+use self::machine::{Incoming, Next};
 use self::path::Path;
+use self::sender::Sender;
 use self::tcb::{Tcb, Template};
 use self::time_wait::{Entry, TimeWait, Verdict};
 use crate::chains::Chain;
@@ -32,7 +34,7 @@ use crate::cookie::Tuple;
 use crate::hash::{HalfSipHash, Key};
 use crate::memory::{Capacity, Partition, Region, Usage};
 use crate::setup::{tuple_back, tuple_of};
-use crate::stats::{Counter, Stats};
+use crate::stats::Counter;
 use crate::wire::ipv6::Extensions;
 use crate::wire::options::Options;
 use crate::wire::segment::{Content, Segment, MAX_HEADERS};
@@ -164,39 +166,6 @@ impl Teardown {
     fn hash(&self, tuple: &Tuple) -> u32 {
         let salt = self.salt.load(Ordering::Relaxed);
         tuple.hash_into(HalfSipHash::new(salt)).finish()
-    }
-}
-
-/// Sends and counts for a connection.
-struct Sender<'a, O> {
-    now: u32,
-    path: &'a mut Path,
-    data: Data,
-    buffers: &'a Buffers,
-    emem: &'a [AtomicU64],
-    stats: &'a Stats,
-    out: &'a mut O,
-}
-
-impl<O: Output> Effects for Sender<'_, O> {
-    fn send(&mut self, tcb: &Tcb, segment: Outgoing) {
-        let mut data = [0; MAX_MSS as usize];
-        let data = &mut data[..usize::from(segment.len.min(MAX_MSS))];
-        // The data ends where the FIN is.
-        let behind = tcb.fin.wrapping_sub(segment.seq) as usize;
-        let offset = (self.data.len as usize).wrapping_sub(behind);
-        if !data.is_empty() && !self.buffers.load(self.emem, self.data, offset, data) {
-            return;
-        }
-        let mut frame = [0; MAX_HEADERS + MAX_MSS as usize];
-        if let Some(len) = self.path.emit(tcb, self.now, &segment, data, &mut frame) {
-            self.stats.count(Counter::TeardownSent);
-            self.out.to_wire(&frame[..len]);
-        }
-    }
-
-    fn count(&mut self, counter: Counter) {
-        self.stats.count(counter);
     }
 }
 
