@@ -32,6 +32,9 @@ pub struct Args {
     /// Show the guest's console and all output
     #[arg(short = 'V', long)]
     pub verbose: bool,
+    /// vCPUs of each guest; tests that need more have more
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub vcpus: u32,
     /// List the lab tests
     #[arg(long)]
     pub list: bool,
@@ -47,7 +50,7 @@ pub struct Args {
 /// The set-up or the build failed. Failing tests are no error, but an exit status.
 pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     if let Some(name) = &args.one {
-        return one(layout, &tests::named(name)?, args.verbose);
+        return one(layout, &tests::named(name)?, args);
     }
     if args.list {
         for test in tests::all() {
@@ -112,7 +115,7 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
         build::ensure(layout)?;
     }
     for test in chosen {
-        tally.add(runner::run(layout, test, args.verbose)?);
+        tally.add(runner::run(layout, test, args.vcpus, args.verbose)?);
     }
     Ok(())
 }
@@ -134,21 +137,21 @@ fn injects(test: &LabTest) -> bool {
 }
 
 /// Runs one lab test in namespaces of its own.
-fn one(layout: &Layout, test: &LabTest, verbose: bool) -> Result<ExitCode> {
+fn one(layout: &Layout, test: &LabTest, args: &Args) -> Result<ExitCode> {
     if let Entered::Done(code) = session::enter(layout)? {
         return Ok(code);
     }
-    if verbose {
+    if args.verbose {
         let console = layout.log().join(format!("{}-console.log", test.name));
         // What an earlier run left would be shown first.
         let _ = fs::remove_file(&console);
         thread::spawn(move || follow(&console));
     }
-    let Err(error) = test.run(layout) else {
+    let Err(error) = test.run(layout, args.vcpus) else {
         return Ok(ExitCode::SUCCESS);
     };
     eprintln!("{error:#}");
-    if !verbose {
+    if !args.verbose {
         eprint!("{}", runner::session_logs(layout, &test.name));
     }
     Ok(ExitCode::FAILURE)

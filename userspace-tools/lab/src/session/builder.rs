@@ -177,6 +177,12 @@ impl Builder {
         self
     }
 
+    /// Raises the number of vCPUs to `vcpus`.
+    pub(crate) fn at_least_vcpus(mut self, vcpus: u32) -> Self {
+        self.vcpus = self.vcpus.max(vcpus);
+        self
+    }
+
     /// Number of cards, 0 to 8. Default: 1.
     pub fn cards(mut self, cards: usize) -> Self {
         self.cards = cards;

