@@ -158,6 +158,9 @@ impl Machine {
             .args(["--sandbox", "none", "--seccomp", "none"])
             .args([
                 "--readonly",
+                // Nothing of it changes while a guest looks at it; else each exec would read the C library anew.
+                "--cache",
+                "always",
                 "--no-announce-submounts",
                 "--log-level",
                 "warn",
