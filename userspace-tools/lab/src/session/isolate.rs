@@ -98,7 +98,7 @@ pub(super) fn current() -> Result<&'static Run> {
 }
 
 /// A time limit that is right for the stock kernel, made right for that of this run's guests.
-pub(super) fn patience(limit: Duration) -> Duration {
+pub(crate) fn patience(limit: Duration) -> Duration {
     CURRENT
         .get()
         .map_or(limit, |run| run.kernel.patience(limit))

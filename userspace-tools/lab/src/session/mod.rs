@@ -69,7 +69,7 @@ pub use lab_proto::{Size, Status};
 pub use process::{Cmd, Output, Piece, Process, Remote};
 pub use wire::Wire;
 
-pub(crate) use isolate::join;
+pub(crate) use isolate::{join, patience};
 
 /// How long the parts of a session may take to end by themselves.
 const END: Duration = Duration::from_secs(20);

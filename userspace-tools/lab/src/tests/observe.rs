@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{ensure, Context as _, Result};
 
-use crate::session::Session;
+use crate::session::{patience, Session};
 
 /// Time for what the card and the driver do by themselves.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ pub(super) fn counter_until(
         if good(value) {
             return Ok(());
         }
-        ensure!(start.elapsed() < PATIENCE, "{name} stays at {value}");
+        ensure!(start.elapsed() < patience(PATIENCE), "{name} stays at {value}");
         thread::sleep(INTERVAL);
     }
 }
@@ -36,7 +36,7 @@ pub(super) fn counter_until(
 pub(super) fn guest_until(session: &Session, what: &str, line: &str) -> Result<()> {
     let start = Instant::now();
     while !session.guest().run(line)?.status.success() {
-        ensure!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        ensure!(start.elapsed() < patience(PATIENCE), "waited in vain: {what}");
     }
     Ok(())
 }
@@ -62,6 +62,6 @@ pub(super) fn statistic_until(
         if good(value) {
             return Ok(());
         }
-        ensure!(start.elapsed() < PATIENCE, "{name} stays at {value}");
+        ensure!(start.elapsed() < patience(PATIENCE), "{name} stays at {value}");
     }
 }

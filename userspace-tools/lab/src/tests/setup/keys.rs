@@ -8,7 +8,7 @@ use anyhow::{ensure, Result};
 use serde_json::{json, Value};
 
 use super::{counter_until, guest_until, peer::Peer, statistic, Context};
-use crate::session::Session;
+use crate::session::{patience, Session};
 
 const DIRECTORY: &str = "/proc/sys/net/acceltcp";
 
@@ -32,7 +32,7 @@ pub(super) fn keys(context: &Context<'_>) -> Result<()> {
     let start = Instant::now();
     let mut made = 0;
     while statistic(&session, "keys_rotated")? < before + ROTATIONS {
-        ensure!(start.elapsed() < PATIENCE, "keys are not rotated");
+        ensure!(start.elapsed() < patience(PATIENCE), "keys are not rotated");
         client.clients(&json!({"host": "10.99.0.2", "port": 7000, "count": COUNT, "size": 500}))?;
         made += COUNT;
     }
@@ -70,7 +70,7 @@ pub(super) fn keys(context: &Context<'_>) -> Result<()> {
             raw.ask(&json!({"do": "data", "name": name, "text": "hello"}))?;
             let start = Instant::now();
             while bad(&session)? == refused {
-                ensure!(start.elapsed() < PATIENCE, "the ACK was not refused");
+                ensure!(start.elapsed() < patience(PATIENCE), "the ACK was not refused");
             }
             ensure!(card.counter("nic.ack.verified")? == good);
         }

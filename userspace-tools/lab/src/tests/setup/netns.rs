@@ -15,7 +15,7 @@ use super::{
     peer::{reason, Peer},
     Context,
 };
-use crate::session::Session;
+use crate::session::{patience, Session};
 
 /// Time for what the driver does by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -124,7 +124,7 @@ fn counter(session: &Session, card: usize, used: u64) -> Result<()> {
             return Ok(());
         }
         ensure!(
-            start.elapsed() < PATIENCE,
+            start.elapsed() < patience(PATIENCE),
             "card {card} has {now} rules, not {used}"
         );
         thread::sleep(Duration::from_millis(10));
