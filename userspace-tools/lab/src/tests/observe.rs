@@ -27,7 +27,10 @@ pub(super) fn counter_until(
         if good(value) {
             return Ok(());
         }
-        ensure!(start.elapsed() < patience(PATIENCE), "{name} stays at {value}");
+        ensure!(
+            start.elapsed() < patience(PATIENCE),
+            "{name} stays at {value}"
+        );
         thread::sleep(INTERVAL);
     }
 }
@@ -36,7 +39,10 @@ pub(super) fn counter_until(
 pub(super) fn guest_until(session: &Session, what: &str, line: &str) -> Result<()> {
     let start = Instant::now();
     while !session.guest().run(line)?.status.success() {
-        ensure!(start.elapsed() < patience(PATIENCE), "waited in vain: {what}");
+        ensure!(
+            start.elapsed() < patience(PATIENCE),
+            "waited in vain: {what}"
+        );
     }
     Ok(())
 }
@@ -62,6 +68,9 @@ pub(super) fn statistic_until(
         if good(value) {
             return Ok(());
         }
-        ensure!(start.elapsed() < patience(PATIENCE), "{name} stays at {value}");
+        ensure!(
+            start.elapsed() < patience(PATIENCE),
+            "{name} stays at {value}"
+        );
     }
 }

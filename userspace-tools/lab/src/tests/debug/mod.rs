@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What only a kernel that the lab has built can show: errors on demand.
+//! What only a kernel that the lab has built can show: errors on demand, and that they are seen.
 
 use std::time::Duration;
 
-use anyhow::{ensure, Result};
+use anyhow::{bail, ensure, Result};
 
 use super::{driver::alive, Context, LabTest};
 use crate::session::{Cmd, Driver, Session};
@@ -44,6 +44,11 @@ pub(super) fn tests() -> Vec<LabTest> {
     };
     vec![
         case(
+            "report",
+            "misuse of memory fails a test, and is told with the lines of the source",
+            report,
+        ),
+        case(
             "fail-load",
             "each allocation of loading and probing fails once",
             fail_load,
@@ -78,6 +83,51 @@ fn inject(session: &Session, part: &str) -> Result<String> {
     let found = session.guest().run_ok(script(INJECT, part))?;
     eprint!("{found}");
     Ok(found)
+}
+
+/// What the kernel is told to do (Documentation/fault-injection/provoke-crashes.rst there), and parts of what
+/// the lab must then say.
+const MISUSE: &[(&str, &[&str])] = &[
+    (
+        "READ_AFTER_FREE",
+        &["KASAN: slab-use-after-free", "drivers/misc/lkdtm/heap.c:"],
+    ),
+    (
+        "ARRAY_BOUNDS",
+        &[
+            "UBSAN: array-index-out-of-bounds",
+            "drivers/misc/lkdtm/bugs.c:",
+        ],
+    ),
+    (
+        "CORRUPT_LIST_ADD",
+        &["list_add corruption", "drivers/misc/lkdtm/bugs.c:"],
+    ),
+    ("WARNING", &["WARNING: ", "drivers/misc/lkdtm/bugs.c:"]),
+];
+
+/// Watches the watchers: what they do not report would go unseen everywhere.
+fn report(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    for (what, _) in MISUSE {
+        session.guest().run_ok(format!(
+            "echo {what} > /sys/kernel/debug/provoke-crash/DIRECT"
+        ))?;
+    }
+    ensure!(
+        session.guest().read_file("/proc/sys/kernel/tainted")? != b"0\n",
+        "nothing was provoked"
+    );
+    let Err(error) = session.shutdown() else {
+        bail!("the reports were not seen");
+    };
+    let text = format!("{error:#}");
+    for (what, parts) in MISUSE {
+        for part in *parts {
+            ensure!(text.contains(part), "{what} brought no {part:?}:\n{text}");
+        }
+    }
+    Ok(())
 }
 
 fn fail_load(context: &Context<'_>) -> Result<()> {

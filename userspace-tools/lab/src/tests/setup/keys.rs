@@ -70,7 +70,10 @@ pub(super) fn keys(context: &Context<'_>) -> Result<()> {
             raw.ask(&json!({"do": "data", "name": name, "text": "hello"}))?;
             let start = Instant::now();
             while bad(&session)? == refused {
-                ensure!(start.elapsed() < patience(PATIENCE), "the ACK was not refused");
+                ensure!(
+                    start.elapsed() < patience(PATIENCE),
+                    "the ACK was not refused"
+                );
             }
             ensure!(card.counter("nic.ack.verified")? == good);
         }
