@@ -154,7 +154,7 @@ impl Credits {
 }
 
 #[cfg(ACCELTCP_KUNIT)]
-#[kunit_tests(acceltcp_credits)]
+#[kernel::prelude::kunit_tests(acceltcp_credits)]
 mod tests {
     use super::*;
 

@@ -98,7 +98,7 @@ fn find_at(key: u64, now: u64) -> Option<u32> {
 }
 
 #[cfg(ACCELTCP_KUNIT)]
-#[kunit_tests(acceltcp_late)]
+#[kernel::prelude::kunit_tests(acceltcp_late)]
 mod tests {
     use super::*;
 
