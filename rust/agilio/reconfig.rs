@@ -66,6 +66,12 @@ pub(crate) struct Session<'s, 'a> {
     errors: &'s Atomic<u64>,
 }
 
+/// Whether the card decodes its memory. While the PCI core resets a function it does not, and some bridges
+/// answer with zeros then, which would look like a card that has done all that it was asked for.
+fn is_there(regs: &Regs<'_>) -> bool {
+    !matches!(regs.read32(regs::VERSION), 0 | u32::MAX)
+}
+
 impl<'a> Reconfig<'a> {
     /// The configuration channel of the card behind `regs`.
     pub(crate) fn new(regs: Arc<Regs<'a>>) -> impl PinInit<Self> {
@@ -92,7 +98,8 @@ impl<'a> Reconfig<'a> {
         let mut state = self.state.lock();
         let word = self.regs.read32(regs::UPDATE);
         // All ones is what a function reads that is not there.
-        if word != 0 && (word == !0 || word & update::ERR == 0) {
+        let done = word == 0 || word != !0 && word & update::ERR != 0;
+        if !done || !is_there(&self.regs) {
             *state = State::Dead;
             return false;
         }
@@ -157,11 +164,12 @@ impl<'a> Session<'_, 'a> {
         let start = Instant::<Monotonic>::now();
         loop {
             let word = self.regs.read32(regs::UPDATE);
-            if word == 0 || (word != !0 && word & update::ERR != 0) {
+            let there = word != !0 && is_there(self.regs);
+            if there && (word == 0 || word & update::ERR != 0) {
                 *self.state = State::Idle;
                 return Ok(word);
             }
-            if word == !0 || start.elapsed() > TIMEOUT {
+            if !there || start.elapsed() > TIMEOUT {
                 *self.state = State::Dead;
                 self.count_error();
                 return Err(ETIMEDOUT);

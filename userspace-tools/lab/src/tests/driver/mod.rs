@@ -144,11 +144,16 @@ fn ping(session: &Session, way: Way, target: &str, size: u32) -> Result<()> {
 }
 
 /// The first card answers, both ways. Packets may be lost: under a flood, the kernel drops some
-/// while it resolves a neighbour's address.
+/// while it resolves a neighbour's address; and where it has not found one shortly before, ping ends early.
 pub(super) fn alive(session: &Session) -> Result<()> {
-    let line = "ping -n -q -c 5 -i 0.02 -w 30";
-    session.wire().run_ok(format!("{line} 10.99.0.2"))?;
-    session.guest().run_ok(format!("{line} 10.99.0.1"))?;
+    let line = |target| {
+        format!(
+            "for i in $(seq 29); do ping -n -q -c 5 -i 0.02 -w 30 {target} && exit 0; done
+             ping -n -q -c 5 -i 0.02 -w 30 {target}"
+        )
+    };
+    session.wire().run_ok(line("10.99.0.2"))?;
+    session.guest().run_ok(line("10.99.0.1"))?;
     Ok(())
 }
 
