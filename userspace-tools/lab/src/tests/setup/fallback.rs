@@ -59,8 +59,8 @@ pub(super) fn fallback(context: &Context<'_>) -> Result<()> {
     by_host(&session, &mut server, &mut client, None)?;
 
     for flags in [
-        2,
         4,
+        1 << 5,
         1 << 31,
         DEFER,
         SERVER_FIRST,

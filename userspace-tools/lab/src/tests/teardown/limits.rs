@@ -108,6 +108,9 @@ fn no_room(pair: &mut Pair<'_>) -> Result<()> {
     counter_until(session, "nic.table.listeners.used", |used| used == 2)?;
     guest_until(session, "carrier", "grep -q 1 /sys/class/net/nic0/carrier")?;
     connect(pair, "full")?;
+    // The limits are worked out anew when something is completed.
+    let sent = statistic(session, "tx0_packets")?;
+    statistic_until(session, "tx0_completed", |done| done >= sent)?;
     session.card(0)?.action(Action::Stall)?;
     // These fill the ring.
     session.guest().run_ok(
