@@ -10,6 +10,7 @@
 pub(crate) mod debug;
 pub(crate) mod driver;
 mod observe;
+mod peer;
 mod resilience;
 pub(crate) mod runner;
 pub(crate) mod select;

@@ -5,9 +5,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
-use serde_json::{json, Value};
+use serde_json::json;
 
-use super::{counter_until, guest_until, peer::Peer, statistic, Context};
+use super::{
+    counter_until, guest_until,
+    peer::{raw_targets, Peer},
+    statistic, Context,
+};
 use crate::session::{patience, Session};
 
 const DIRECTORY: &str = "/proc/sys/net/acceltcp";
@@ -127,24 +131,4 @@ fn rotate(session: &Session) -> Result<()> {
         "rotation",
         &format!("ethtool -S nic0 | grep -qx ' *keys_rotated: {next}'"),
     )
-}
-
-/// What raw clients, of IPv4 and of IPv6, need to know of a server on port 7000 of card 0. Replies of the host find
-/// them.
-pub(in super::super) fn raw_targets(session: &Session) -> Result<[Value; 2]> {
-    let guest = session.guest();
-    let mac = guest.run_ok("cat /sys/class/net/nic0/address")?;
-    let target = |host: &str, near: &str, source: &str| {
-        guest.run_ok(format!(
-            "ping -n -c 1 -W 5 {near} > /dev/null && ip neigh replace {source} dev nic0 lladdr \
-             $(ip neigh show {near} dev nic0 | sed 's/.*lladdr //; s/ .*//')"
-        ))?;
-        anyhow::Ok(json!({
-            "device": "wire0", "mac": mac.trim(), "source": source, "host": host, "port": 7000,
-        }))
-    };
-    Ok([
-        target("10.99.0.2", "10.99.0.1", "10.99.0.77")?,
-        target("fd99:0::2", "fd99:0::1", "fd99:0::77")?,
-    ])
 }

@@ -9,20 +9,19 @@ mod fallback;
 mod faults;
 mod flood;
 mod host;
-pub(super) mod keys;
+mod keys;
 mod many;
 mod netns;
 mod options;
-pub(super) mod peer;
 mod queue;
 mod reuse;
 mod vlan;
 
 use anyhow::{ensure, Result};
-use peer::Connection;
 
 use super::{
     observe::{counter_until, guest_until, statistic},
+    peer::{self, Connection},
     Context, LabTest, LONG,
 };
 

@@ -7,8 +7,7 @@ use serde_json::{json, Value};
 
 use super::{
     counter_until, guest_until,
-    keys::raw_targets,
-    peer::{reason, Peer},
+    peer::{raw_targets, reason, Peer},
     statistic, Context,
 };
 use crate::session::Session;

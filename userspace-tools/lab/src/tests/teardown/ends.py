@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
-"""Both ends of connections of the teardown tests, step by step.
+"""Both ends of connections of the teardown tests, step by step; commands.py follows.
 
-Commands come on standard input, a JSON object a line: its "do" names a function below, the rest are
-its arguments. A line of JSON answers each: {"ok": result} or {"error": name of the errno, or text}.
 Every byte of a stream is known from its place: who receives it checks it.
 """
 
-import errno
-import json
 import os
 import random
 import signal
 import socket
 import struct
-import sys
 import tempfile
 
 SOL_TCP = 6
@@ -183,19 +178,3 @@ def die(name, kill):
     if kill:
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-
-
-def answer(line):
-    args = json.loads(line)
-    try:
-        return {"ok": globals()[args.pop("do")](**args)}
-    except TimeoutError as error:
-        return {"error": str(error)}
-    except OSError as error:
-        return {"error": errno.errorcode.get(error.errno, str(error))}
-    except RuntimeError as error:
-        return {"error": str(error)}
-
-
-for command in sys.stdin:
-    print(json.dumps(answer(command)), flush=True)

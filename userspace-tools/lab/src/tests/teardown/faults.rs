@@ -8,7 +8,7 @@ use anyhow::{ensure, Context as _, Result};
 use serde_json::json;
 
 use super::{
-    super::{observe::statistic, setup::peer::Peer},
+    super::{observe::statistic, peer::Peer},
     Context,
 };
 use crate::session::Session;

@@ -8,7 +8,7 @@ use serde_json::{json, Value};
 use super::{
     super::{
         observe::{counter_until, guest_until, statistic, statistic_until},
-        setup::{keys::raw_targets, peer::Peer},
+        peer::{raw_targets, Peer},
     },
     pair::{Pair, PORT},
     Context,

@@ -7,12 +7,12 @@ use serde_json::{json, Value};
 
 use super::super::{
     observe::{counter_until, guest_until},
-    setup::peer::Peer,
+    peer::Peer,
 };
 use crate::session::Session;
 
 /// What both ends run.
-pub(super) const SCRIPT: &str = include_str!("ends.py");
+pub(super) const SCRIPT: &str = concat!(include_str!("ends.py"), include_str!("../commands.py"));
 
 /// Port of the listener.
 pub(super) const PORT: u16 = 7000;

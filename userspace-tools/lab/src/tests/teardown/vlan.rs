@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     super::{
         observe::{counter_until, guest_until, statistic},
-        setup::peer::Peer,
+        peer::Peer,
     },
     pair::{FLAGS, PORT, SCRIPT},
     Context,

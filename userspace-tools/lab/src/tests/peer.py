@@ -1,18 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
-"""Servers and clients of the setup tests.
+"""Servers and clients; commands.py follows."""
 
-Commands come on standard input, a JSON object a line: its "do" names a function below, the rest are
-its arguments. A line of JSON answers each: {"ok": result} or {"error": name of the errno, or text}.
-"""
-
-import errno
 import itertools
-import json
 import random
 import selectors
 import socket
 import struct
-import sys
 import threading
 import time
 
@@ -284,17 +277,3 @@ def talk(name, banner=False):
 
 def hang_up(name):
     connections.pop(name).close()
-
-
-def answer(line):
-    args = json.loads(line)
-    try:
-        return {"ok": globals()[args.pop("do")](**args)}
-    except OSError as error:
-        return {"error": errno.errorcode.get(error.errno, str(error))}
-    except RuntimeError as error:
-        return {"error": str(error)}
-
-
-for command in sys.stdin:
-    print(json.dumps(answer(command)), flush=True)

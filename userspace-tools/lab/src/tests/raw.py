@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
-"""Clients of the setup tests whose every segment is chosen by the test.
+"""Clients whose every segment is chosen by the test; commands.py follows.
 
-Commands are as those of peer.py. The clients have an address that no stack answers for.
+They have an address that no stack answers for.
 """
 
-import errno
-import json
 import random
 import socket
 import struct
-import sys
 import time
 
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
@@ -122,17 +119,3 @@ def echo(name, text):
 def end(name):
     """Resets the connection."""
     clients.pop(name).send(RST | ACK)
-
-
-def answer(line):
-    args = json.loads(line)
-    try:
-        return {"ok": globals()[args.pop("do")](**args)}
-    except OSError as error:
-        return {"error": errno.errorcode.get(error.errno, str(error))}
-    except RuntimeError as error:
-        return {"error": str(error)}
-
-
-for command in sys.stdin:
-    print(json.dumps(answer(command)), flush=True)

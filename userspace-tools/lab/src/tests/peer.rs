@@ -13,7 +13,8 @@ use serde_json::{json, Value};
 
 use crate::session::{Cmd, Piece, Process, Session};
 
-const PEER: &str = include_str!("peer.py");
+const PEER: &str = concat!(include_str!("peer.py"), include_str!("commands.py"));
+const RAW: &str = concat!(include_str!("raw.py"), include_str!("commands.py"));
 
 /// Time for one command of the script.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -31,7 +32,7 @@ pub(super) mod reason {
 
 /// What an end of a connection knows of it (`TCP_INFO`).
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(in super::super) struct Connection {
+pub(super) struct Connection {
     /// The client's port, and 4 or 6.
     port: u16,
     family: u8,
@@ -76,7 +77,7 @@ impl Connections {
 
 /// A running script.
 #[derive(Debug)]
-pub(in super::super) struct Peer {
+pub(super) struct Peer {
     process: Process,
     lines: Receiver<String>,
     patience: Duration,
@@ -84,23 +85,23 @@ pub(in super::super) struct Peer {
 
 impl Peer {
     /// In the guest.
-    pub(in super::super) fn guest(session: &Session) -> Result<Self> {
+    pub(super) fn guest(session: &Session) -> Result<Self> {
         Self::new(session.guest().spawn(Self::command())?)
     }
 
     /// On the wire side.
-    pub(in super::super) fn wire(session: &Session) -> Result<Self> {
+    pub(super) fn wire(session: &Session) -> Result<Self> {
         Self::new(session.wire().spawn(Self::command())?)
     }
 
     /// Another script in the guest.
-    pub(in super::super) fn guest_script(session: &Session, script: &str) -> Result<Self> {
+    pub(super) fn guest_script(session: &Session, script: &str) -> Result<Self> {
         let command = ["python3", "-c", script];
         Self::new(session.guest().spawn(Cmd::new(command).open_stdin())?)
     }
 
     /// Another script on the wire side.
-    pub(in super::super) fn wire_script(session: &Session, script: &str) -> Result<Self> {
+    pub(super) fn wire_script(session: &Session, script: &str) -> Result<Self> {
         let command = ["python3", "-c", script];
         Self::new(session.wire().spawn(Cmd::new(command).open_stdin())?)
     }
@@ -112,8 +113,8 @@ impl Peer {
     }
 
     /// On the wire side; the commands are those of `raw.py`.
-    pub(in super::super) fn raw(session: &Session) -> Result<Self> {
-        let script = ["python3", "-c", include_str!("raw.py")];
+    pub(super) fn raw(session: &Session) -> Result<Self> {
+        let script = ["python3", "-c", RAW];
         Self::new(session.wire().spawn(Cmd::new(script).open_stdin())?)
     }
 
@@ -141,13 +142,13 @@ impl Peer {
     }
 
     /// The same with another time for one command.
-    pub(in super::super) fn patience(mut self, patience: Duration) -> Self {
+    pub(super) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
     /// Starts a command, whose answer is for [`Peer::answer`].
-    pub(in super::super) fn start(&self, command: &Value) -> Result<()> {
+    pub(super) fn start(&self, command: &Value) -> Result<()> {
         self.process.write(format!("{command}\n"))
     }
 
@@ -160,7 +161,7 @@ impl Peer {
     }
 
     /// The answer to the command that was started.
-    pub(in super::super) fn answer(&mut self) -> Result<Value> {
+    pub(super) fn answer(&mut self) -> Result<Value> {
         let mut reply = self.reply()?;
         match reply.get("error") {
             Some(error) => bail!("{error}"),
@@ -169,13 +170,13 @@ impl Peer {
     }
 
     /// Runs a command, which must succeed.
-    pub(in super::super) fn ask(&mut self, command: &Value) -> Result<Value> {
+    pub(super) fn ask(&mut self, command: &Value) -> Result<Value> {
         self.start(command)?;
         self.answer().with_context(|| command.to_string())
     }
 
     /// Runs a command, which must fail; returns the name of the error.
-    pub(in super::super) fn refused(&mut self, command: &Value) -> Result<String> {
+    pub(super) fn refused(&mut self, command: &Value) -> Result<String> {
         self.start(command)?;
         match self.reply()?.get("error") {
             Some(error) => Ok(error.as_str().unwrap_or_default().to_owned()),
@@ -184,7 +185,7 @@ impl Peer {
     }
 
     /// Opens a listener and waits until the card serves it.
-    pub(in super::super) fn listen(&mut self, listener: &Value) -> Result<()> {
+    pub(super) fn listen(&mut self, listener: &Value) -> Result<()> {
         let name = listener["name"].as_str().context("a listener has a name")?;
         self.open(listener)?;
         self.wait_status(name, reason::NONE)
@@ -204,7 +205,7 @@ impl Peer {
     }
 
     /// Connections that a listener has accepted so far.
-    pub(in super::super) fn accepted(&mut self, name: &str) -> Result<Vec<Connection>> {
+    pub(super) fn accepted(&mut self, name: &str) -> Result<Vec<Connection>> {
         let found = self.ask(&json!({"do": "accepted", "name": name}))?;
         Connections::checked(found)
     }
@@ -228,25 +229,25 @@ impl Peer {
     }
 
     /// Closes a listener when its connections have ended.
-    pub(in super::super) fn close(&mut self, name: &str) -> Result<()> {
+    pub(super) fn close(&mut self, name: &str) -> Result<()> {
         self.ask(&json!({"do": "close", "name": name})).map(drop)
     }
 
     /// Runs connections to the end; all must go well. Sets of clients are as the script's `clients`.
-    pub(in super::super) fn clients(&mut self, set: &Value) -> Result<Vec<Connection>> {
+    pub(super) fn clients(&mut self, set: &Value) -> Result<Vec<Connection>> {
         self.start_clients(set)?;
         self.finish_clients(set)
     }
 
     /// Starts what [`Peer::clients`] does.
-    pub(in super::super) fn start_clients(&self, set: &Value) -> Result<()> {
+    pub(super) fn start_clients(&self, set: &Value) -> Result<()> {
         let mut command = set.clone();
         command["do"] = json!("clients");
         self.start(&command)
     }
 
     /// Ends what [`Peer::start_clients`] has started.
-    pub(in super::super) fn finish_clients(&mut self, set: &Value) -> Result<Vec<Connection>> {
+    pub(super) fn finish_clients(&mut self, set: &Value) -> Result<Vec<Connection>> {
         let found = self
             .answer()
             .and_then(Connections::checked)
@@ -256,8 +257,28 @@ impl Peer {
     }
 
     /// Kills the script, and waits for its end.
-    pub(in super::super) fn kill(self) -> Result<()> {
+    pub(super) fn kill(self) -> Result<()> {
         self.process.signal(libc::SIGKILL)?;
         self.process.limit(PATIENCE).wait().map(drop)
     }
+}
+
+/// What raw clients, of IPv4 and of IPv6, need to know of a server on port 7000 of card 0. Replies of the host find
+/// them.
+pub(super) fn raw_targets(session: &Session) -> Result<[Value; 2]> {
+    let guest = session.guest();
+    let mac = guest.run_ok("cat /sys/class/net/nic0/address")?;
+    let target = |host: &str, near: &str, source: &str| {
+        guest.run_ok(format!(
+            "ping -n -c 1 -W 5 {near} > /dev/null && ip neigh replace {source} dev nic0 lladdr \
+             $(ip neigh show {near} dev nic0 | sed 's/.*lladdr //; s/ .*//')"
+        ))?;
+        anyhow::Ok(json!({
+            "device": "wire0", "mac": mac.trim(), "source": source, "host": host, "port": 7000,
+        }))
+    };
+    Ok([
+        target("10.99.0.2", "10.99.0.1", "10.99.0.77")?,
+        target("fd99:0::2", "fd99:0::1", "fd99:0::77")?,
+    ])
 }
