@@ -49,10 +49,7 @@ use acceltcp_abi::{
         TeardownReply, //
     },
     mbox,
-    meta::{
-        TxMeta,
-        TYPES_SIZE, //
-    },
+    meta::TxMeta,
     setup::ListenRule,
     teardown::HandOver, //
 };
@@ -127,13 +124,10 @@ impl OffloadDevice for Card {
         let meta = TxMeta {
             hand_over: Some(*message),
         };
-        let mut metadata = [0; TYPES_SIZE + TxMeta::MAX];
-        if let Some((types, fields)) = metadata.split_first_chunk_mut::<TYPES_SIZE>() {
-            let mut exact = [0; TxMeta::MAX];
-            *types = meta.emit(&mut exact).0.to_be_bytes();
-            fields.copy_from_slice(&exact);
-        }
-        self.dev.send(template, &metadata, &mut || {
+        let mut metadata = [0; TxMeta::MAX_WITH_TYPES];
+        let size = meta.emit_with_types(&mut metadata);
+        let metadata = metadata.get(..size).ok_or(EINVAL)?;
+        self.dev.send(template, metadata, &mut || {
             self.credits.take(len).then_some(()).ok_or(ENOSPC)
         })
     }

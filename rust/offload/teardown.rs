@@ -24,7 +24,7 @@ use crate::net::{
     sock::Locked, //
 };
 use acceltcp_abi::{
-    meta::TYPES_SIZE,
+    meta::TxMeta,
     teardown::{
         hand_over,
         HandOver, //
@@ -33,7 +33,7 @@ use acceltcp_abi::{
 use kernel::prelude::*;
 
 /// Bytes in front of the frame.
-const METADATA: usize = TYPES_SIZE + HandOver::SIZE;
+const METADATA: usize = TxMeta::MAX_WITH_TYPES;
 /// Most bytes of data: a descriptor has 16 bits for the length of all.
 const MAX_DATA: usize = u16::MAX as usize - METADATA - Closing::HEADERS;
 

@@ -270,6 +270,23 @@ impl TxMeta {
         out.copy_from_slice(message.as_bytes());
         (field::HAND_OVER, HandOver::SIZE)
     }
+
+    /// Most bytes that [`TxMeta::emit_with_types`] writes.
+    pub const MAX_WITH_TYPES: usize = TYPES_SIZE + Self::MAX;
+
+    /// Writes what stands in front of a frame in an NFD3 ring, the word with the types and the fields, and returns its
+    /// length: 0 if there is nothing to say.
+    pub fn emit_with_types(&self, out: &mut [u8; Self::MAX_WITH_TYPES]) -> usize {
+        let mut fields = [0; Self::MAX];
+        let (types, len) = self.emit(&mut fields);
+        if len == 0 {
+            return 0;
+        }
+        let (word, rest) = out.split_at_mut(TYPES_SIZE);
+        word.copy_from_slice(&types.to_be_bytes());
+        rest.copy_from_slice(&fields);
+        TYPES_SIZE + len
+    }
 }
 
 fn take_u32(bytes: &[u8]) -> Result<(u32, &[u8]), MetaError> {
@@ -378,6 +395,11 @@ mod tests {
         let mut out = [0; TxMeta::MAX];
         let (types, len) = meta.emit(&mut out);
         assert_eq!(TxMeta::parse(types, &out[..len]), Ok(meta));
+        let mut whole = [0; TxMeta::MAX_WITH_TYPES];
+        assert_eq!(meta.emit_with_types(&mut whole), TYPES_SIZE + len);
+        assert_eq!(whole[..TYPES_SIZE], types.to_be_bytes());
+        assert_eq!(whole[TYPES_SIZE..], out);
+        assert_eq!(TxMeta::default().emit_with_types(&mut whole), 0);
         assert_eq!(TxMeta::parse(types, &out[1..]), Err(MetaError::Short));
         let long = [&out[..], &[0]].concat();
         assert_eq!(TxMeta::parse(types, &long), Err(MetaError::Long));
