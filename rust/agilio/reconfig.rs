@@ -66,10 +66,27 @@ pub(crate) struct Session<'s, 'a> {
     errors: &'s Atomic<u64>,
 }
 
-/// Whether the card decodes its memory. While the PCI core resets a function it does not, and some bridges
-/// answer with zeros then, which would look like a card that has done all that it was asked for.
-fn is_there(regs: &Regs<'_>) -> bool {
-    !matches!(regs.read32(regs::VERSION), 0 | u32::MAX)
+/// What the card makes of the last request.
+enum Progress {
+    Busy,
+    /// With the word of UPDATE, in which may be [`update::ERR`].
+    Done(u32),
+    /// The function does not decode its memory, as while the PCI core resets it.
+    Gone,
+}
+
+impl Progress {
+    fn read(regs: &Regs<'_>) -> Self {
+        let word = regs.read32(regs::UPDATE);
+        // Bridges answer for a function that is not there, with ones or with zeros. The version is neither.
+        if word == !0 || matches!(regs.read32(regs::VERSION), 0 | u32::MAX) {
+            Self::Gone
+        } else if word == 0 || word & update::ERR != 0 {
+            Self::Done(word)
+        } else {
+            Self::Busy
+        }
+    }
 }
 
 impl<'a> Reconfig<'a> {
@@ -96,10 +113,7 @@ impl<'a> Reconfig<'a> {
     /// call.
     pub(crate) fn heartbeat(&self) -> bool {
         let mut state = self.state.lock();
-        let word = self.regs.read32(regs::UPDATE);
-        // All ones is what a function reads that is not there.
-        let done = word == 0 || word != !0 && word & update::ERR != 0;
-        if !done || !is_there(&self.regs) {
+        if !matches!(Progress::read(&self.regs), Progress::Done(_)) {
             *state = State::Dead;
             return false;
         }
@@ -163,18 +177,18 @@ impl<'a> Session<'_, 'a> {
     fn wait(&mut self) -> Result<u32> {
         let start = Instant::<Monotonic>::now();
         loop {
-            let word = self.regs.read32(regs::UPDATE);
-            let there = word != !0 && is_there(self.regs);
-            if there && (word == 0 || word & update::ERR != 0) {
-                *self.state = State::Idle;
-                return Ok(word);
+            match Progress::read(self.regs) {
+                Progress::Done(word) => {
+                    *self.state = State::Idle;
+                    return Ok(word);
+                }
+                Progress::Busy if start.elapsed() <= TIMEOUT => fsleep(POLL),
+                Progress::Busy | Progress::Gone => {
+                    *self.state = State::Dead;
+                    self.count_error();
+                    return Err(ETIMEDOUT);
+                }
             }
-            if !there || start.elapsed() > TIMEOUT {
-                *self.state = State::Dead;
-                self.count_error();
-                return Err(ETIMEDOUT);
-            }
-            fsleep(POLL);
         }
     }
 
