@@ -155,7 +155,11 @@ static void acceltcp_put_checksum(struct sk_buff *skb, bool ipv4, u32 payload)
 #endif
 }
 
-/* Somebody has kept the frame for a while: the host has closed since. */
+/*
+ * Somebody has kept the frame for a while: the host has closed since. This is not
+ * called once the module is gone: each namespace of such a socket has a hook of
+ * ours, and netfilter drops what is queued there when that is taken out.
+ */
 static int acceltcp_too_late(struct net *net, struct sock *sk,
 			     struct sk_buff *skb)
 {
@@ -328,7 +332,8 @@ enum acceltcp_stays acceltcp_closing_frame(struct sock *sk,
 	skb_set_owner_w(skb, sk);
 	stays = acceltcp_send_off(sk, skb, dst, from);
 	rcu_read_unlock();
-	*frame = skb;
+	if (stays == ACCELTCP_STAYS_NOT)
+		*frame = skb;
 	return stays;
 drop:
 	rcu_read_unlock();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A network device as seen by those who may outlive it: its service, and where its frames come out.
+//!
+//! Lock order: the lock of the pointer (process context only), then that of a TX queue.
 
 use super::{
     device::{

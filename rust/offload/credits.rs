@@ -10,9 +10,11 @@ use acceltcp_abi::{
     teardown, //
 };
 use kernel::sync::atomic::{
+    Acquire,
     Atomic,
     Full,
-    Relaxed, //
+    Relaxed,
+    Release, //
 };
 
 /// Credits of one kind. All numbers run freely.
@@ -32,9 +34,11 @@ impl Account {
     }
 
     fn start(&self, capacity: u32, returned: u32) {
-        self.capacity.store(capacity, Relaxed);
+        // Who still asks finds nothing until all is set.
+        self.capacity.store(0, Release);
         self.spent.store(returned, Relaxed);
         self.returned.store(returned, Relaxed);
+        self.capacity.store(capacity, Release);
     }
 
     /// What is with the card.
@@ -50,10 +54,10 @@ impl Account {
 
     fn take(&self, count: u32) -> bool {
         loop {
+            let capacity = self.capacity.load(Acquire);
             let returned = self.returned.load(Relaxed);
             let spent = self.spent.load(Relaxed);
-            let left = self.capacity.load(Relaxed);
-            let left = left.saturating_sub(spent.wrapping_sub(returned));
+            let left = capacity.saturating_sub(spent.wrapping_sub(returned));
             if left < count {
                 return false;
             }

@@ -7,8 +7,9 @@
 //! after them.
 //!
 //! The memory is a table of sets in which the oldest entry makes room. An entry is one word, so that it is never
-//! torn: the client's initial sequence number, a tag, and the time. Should two connections look alike, a
-//! frame is dropped that would have been answered with RST, within the short time that an entry counts.
+//! torn: the client's initial sequence number, a tag, and the time, which comes round again after 65 s. Should two
+//! connections look alike, or an entry look new again, a frame is dropped that would have been answered with RST, within
+//! the short time that an entry counts.
 
 use crate::net::sock;
 use kernel::sync::atomic::{
@@ -79,7 +80,7 @@ fn remember_at(key: u64, isn: u32, now: u64) {
 /// Whether any connection is remembered.
 pub(super) fn any() -> bool {
     let last = LAST.load(Relaxed);
-    last != 0 && age(last, now()) <= LIFE
+    last != 0 && now().wrapping_sub(last) <= LIFE
 }
 
 /// With what the client of the connection of `key` began, if it is remembered.
