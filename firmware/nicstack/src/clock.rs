@@ -17,6 +17,31 @@ impl Instant {
     }
 }
 
+/// The latest time that a worker has worked at.
+///
+/// Workers look at the clock now and then, each for itself, and one may be held up between. The peer of a connection that
+/// several of them have worked on must not see that: what carries an older timestamp is dropped (RFC 7323).
+#[derive(Debug, Default)]
+pub(crate) struct Latest(AtomicU64);
+
+impl Latest {
+    /// `now`, or the latest time if that is a later millisecond. What a lock keeps apart has its times in order, if each asks
+    /// while it holds the lock.
+    pub(crate) fn of(&self, now: Instant) -> Instant {
+        const MS: u64 = 1_000_000;
+        let millis = now.0 / MS;
+        // Most calls of a millisecond only look.
+        let latest = self.0.load(Ordering::Relaxed);
+        if millis > latest {
+            return match self.0.fetch_max(millis, Ordering::Relaxed) {
+                other if other > millis => Instant(other * MS),
+                _ => now,
+            };
+        }
+        Instant(now.0.max(latest * MS))
+    }
+}
+
 /// The host's timestamp clock, which ticks in milliseconds.
 ///
 /// The host sets it now and then, as the two clocks drift. It goes on from the card's clock in between.

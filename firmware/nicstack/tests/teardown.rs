@@ -13,6 +13,7 @@ use common::*;
 use nicstack::stats::Counter;
 use nicstack::wire::ethernet::Tag;
 use nicstack::wire::tcp::Flags;
+use nicstack::Instant;
 
 const FIN: Flags = Flags::FIN;
 const RST: Flags = Flags::RST;
@@ -99,6 +100,28 @@ fn timestamps_go_on_from_the_hosts() {
     let [last] = nic.sent();
     assert_eq!(last.timestamps.unwrap().echo, TSECR + 5);
     nic.ends_with(Counter::TeardownDone);
+}
+
+#[test]
+fn timestamps_never_go_back() {
+    // Workers that look at the clock one after the other, and work the other way round.
+    let early = |nic: &mut Ending| nic.card.now = Instant(nic.card.now.0 - 7_000_000);
+    let value = |sent: &Segment| sent.timestamps.unwrap().value;
+    let mut nic = Ending::new(&Host::default(), b"x");
+    nic.wait(20);
+    nic.peer(0, 1, Flags::SYN, b"");
+    early(&mut nic);
+    nic.peer(0, 1, FIN, b"");
+    nic.peer(0, 2, FIN, b"");
+    early(&mut nic);
+    nic.peer(0, 2, FIN, b"");
+    let sent = nic.all();
+    assert!(sent.len() >= 3, "{sent:#?}");
+    assert!(value(&sent[1]) >= TSVAL + 20);
+    for pair in sent.windows(2) {
+        assert!(value(&pair[0]) <= value(&pair[1]), "{pair:#?}");
+    }
+    assert_eq!(nic.card.nic.usage()[5].used, 1, "in TIME-WAIT");
 }
 
 #[test]

@@ -30,6 +30,7 @@ use self::sender::Sender;
 use self::tcb::{Tcb, Template};
 use self::time_wait::{Entry, TimeWait, Verdict};
 use crate::chains::Chain;
+use crate::clock::Latest;
 use crate::cookie::Tuple;
 use crate::hash::{HalfSipHash, Key};
 use crate::memory::{Capacity, Partition, Region, Usage};
@@ -56,6 +57,7 @@ pub(crate) struct Teardown {
     flows: Flows,
     buffers: Buffers,
     time_wait: TimeWait,
+    latest: Latest,
     salt: AtomicU64,
     /// The driver asked for credits.
     on: AtomicBool,
@@ -203,6 +205,7 @@ impl<M: Memory> Nic<M> {
         out: &mut impl Output,
     ) -> Result<(), (Counter, u32)> {
         const BAD: Counter = Counter::TeardownBadTemplate;
+        let now = self.teardown.latest.of(now);
         let Ok(Content::Tcp(segment)) = Content::parse(frame) else {
             return Err((BAD, 0));
         };
@@ -374,6 +377,7 @@ impl<M: Memory> Nic<M> {
                     self.stats.count(Counter::TeardownChecksum);
                     return Owner::Card;
                 }
+                let now = self.teardown.latest.of(now);
                 let old = record.tcb;
                 let mut held = Held {
                     chain,
@@ -414,6 +418,7 @@ impl<M: Memory> Nic<M> {
             self.stats.count(Counter::TeardownBusy);
             return Owner::Card;
         };
+        let now = self.teardown.latest.of(now);
         let Some((number, mut entry)) = table.find(&self.emem, &chain, tuple, now.millis()) else {
             return Owner::Other;
         };
@@ -511,6 +516,7 @@ impl<M: Memory> Nic<M> {
             flows.again(&self.memory, now, number);
             return;
         };
+        let now = self.teardown.latest.of(now);
         let Some(mut record) = flows.entry(&self.emem, &chain, number) else {
             return;
         };
