@@ -9,8 +9,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Tries for a lock: some milliseconds, thousands of frames' worth.
-const SPINS: u32 = 1 << 18;
+/// Tries for a lock: a tenth of a second or two. Cores of a card never leave what they hold alone; where the workers are
+/// threads, one may be off its core meanwhile for many milliseconds.
+const SPINS: u32 = 1 << 22;
 
 /// In a head: the chain is locked.
 const LOCKED: u64 = 1 << 63;
