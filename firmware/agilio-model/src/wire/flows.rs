@@ -10,8 +10,8 @@
 use crate::offload::frame::{parse, Packet, Parsed};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Places of the table.
-const PLACES: usize = 1 << 14;
+/// Places of the table, a byte each: so many that of some ten thousand flows hardly any share one at a time.
+const PLACES: usize = 1 << 20;
 
 /// The queues of flows.
 #[derive(Debug)]
@@ -139,8 +139,8 @@ mod tests {
                 std::ptr::from_ref(flows.place(&frame).unwrap())
             })
             .collect();
-        // About 30 of 1000 share one by chance.
-        assert!(places.len() > 900, "{}", places.len());
+        // Hardly one of 1000 shares its place by chance.
+        assert!(places.len() > 995, "{}", places.len());
     }
 
     #[test]
