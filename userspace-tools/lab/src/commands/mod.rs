@@ -4,7 +4,7 @@
 
 mod options;
 mod output;
-mod workloads;
+pub(crate) mod workloads;
 
 pub mod apt;
 pub mod bench;

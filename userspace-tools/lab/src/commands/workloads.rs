@@ -11,11 +11,11 @@ const LIMIT: Duration = Duration::from_secs(100);
 
 /// A server with the loads that it serves.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Service {
+pub(crate) struct Service {
     /// Command line in the guest.
-    pub(super) server: &'static str,
+    pub(crate) server: &'static str,
     /// The port that it listens on when it is ready.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// Client's command line for what only the first requests cost.
     pub(super) warm_up: &'static str,
     /// Its loads.
@@ -24,7 +24,7 @@ pub(super) struct Service {
 
 /// A load: its name and the client's command line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Load {
+pub(crate) struct Load {
     pub(super) name: &'static str,
     pub(super) client: &'static str,
 }
@@ -36,7 +36,7 @@ const SHORT: Load = Load {
 };
 
 /// Redis with a connection for each request, and with connections that stay.
-pub(super) const REDIS: Service = Service {
+pub(crate) const REDIS: Service = Service {
     server: "redis-server --bind 0.0.0.0 :: --save '' --protected-mode no --daemonize no",
     port: 6379,
     warm_up: "redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 300 --csv",
@@ -50,13 +50,13 @@ pub(super) const REDIS: Service = Service {
 };
 
 /// Redis with a connection for each request only.
-pub(super) const REDIS_SHORT: Service = Service {
+pub(crate) const REDIS_SHORT: Service = Service {
     loads: &[SHORT],
     ..REDIS
 };
 
 /// A web server that closes each connection after a reply of 64 bytes.
-pub(super) const NGINX: Service = Service {
+pub(crate) const NGINX: Service = Service {
     server: r#"cat >/tmp/nginx.conf <<'END' && exec nginx -e stderr -c /tmp/nginx.conf
 daemon off;
 worker_processes 1;

@@ -57,6 +57,7 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "socat",
     "strace",
     "tcpdump",
+    "tshark",
     "util-linux",
     "virtiofsd",
     "wrk",

@@ -6,12 +6,14 @@ mod card;
 mod faults;
 mod forms;
 mod host;
+mod judge;
 mod limits;
+mod loads;
 mod pair;
 mod reuse;
 mod vlan;
 
-use super::{Context, LabTest};
+use super::{Context, LabTest, LONG};
 
 /// The tests of this folder.
 pub(super) fn tests() -> Vec<LabTest> {
@@ -78,6 +80,24 @@ pub(super) fn tests() -> Vec<LabTest> {
             "loss, reordering, duplication: every byte arrives, and every connection ends",
             1200,
             faults::faults,
+        ),
+        case(
+            "judged",
+            "redis and nginx, and what tshark says of their connections",
+            400,
+            loads::judged,
+        ),
+        LabTest::ours(
+            format!("{LONG}teardown-redis"),
+            "50,000 connections that the clients close first, judged by tshark",
+            3600,
+            loads::long_redis,
+        ),
+        LabTest::ours(
+            format!("{LONG}teardown-nginx"),
+            "50,000 connections that the server closes first, judged by tshark",
+            3600,
+            loads::long_nginx,
         ),
     ]
 }

@@ -66,24 +66,31 @@ impl<'a> Pair<'a> {
 
     /// The host knows nothing of any connection.
     pub(super) fn host_is_free(&self) -> Result<()> {
-        guest_until(
-            self.session,
-            "no socket is left",
-            "grep -q 'TCP: inuse [0-9]* orphan 0 tw 0 ' /proc/net/sockstat && \
-             [ -z \"$(ss -Htan state all exclude listening)\" ]",
-        )
-        .or_else(|error| {
-            let found = self
-                .session
-                .guest()
-                .run_ok("cat /proc/net/sockstat; ss -tani")?;
-            Err(error.context(found))
-        })
+        host_is_free(self.session)
     }
 
     /// The card has ended all connections that it was given.
     pub(super) fn card_is_free(&self) -> Result<()> {
-        counter_until(self.session, "nic.table.flows.used", |used| used == 0)?;
-        counter_until(self.session, "nic.table.buffers.used", |used| used == 0)
+        card_is_free(self.session)
     }
+}
+
+/// The host knows nothing of any connection.
+pub(super) fn host_is_free(session: &Session) -> Result<()> {
+    guest_until(
+        session,
+        "no socket is left",
+        "grep -q 'TCP: inuse [0-9]* orphan 0 tw 0 ' /proc/net/sockstat && \
+         [ -z \"$(ss -Htan state all exclude listening)\" ]",
+    )
+    .or_else(|error| {
+        let found = session.guest().run_ok("cat /proc/net/sockstat; ss -tani")?;
+        Err(error.context(found))
+    })
+}
+
+/// The card has ended all connections that it was given.
+pub(super) fn card_is_free(session: &Session) -> Result<()> {
+    counter_until(session, "nic.table.flows.used", |used| used == 0)?;
+    counter_until(session, "nic.table.buffers.used", |used| used == 0)
 }

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Loads of servers that know nothing of the card, and what another program says of their connections.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Context as _, Result};
+use nix::libc::{SIGINT, SIGTERM};
+
+use super::{
+    super::observe::{counter_until, statistic, PATIENCE},
+    judge::{arguments, judge, Verdict},
+    pair::{card_is_free, host_is_free},
+    Context,
+};
+use crate::{
+    commands::workloads::{Service, NGINX, REDIS_SHORT},
+    report::{load, Ready, Server},
+    session::{Cmd, Process, Session},
+};
+
+/// Clients at a time, as in `lab demo`.
+const PARALLEL: u64 = 32;
+/// Connections of each server of the short test.
+const SHORT: u64 = 2000;
+/// Connections of the long ones.
+const LONG: u64 = 50_000;
+/// One connection of so many may wait for a retransmission, for nothing but this machine's being busy.
+const BUSY: u64 = 50;
+/// No load takes longer.
+const LIMIT: Duration = Duration::from_secs(1800);
+/// TIME-WAIT of the last connection, and some more.
+const TIME_WAIT: Duration = Duration::from_secs(90);
+
+/// Where programs of the wire side put the capture; it stays there when something is wrong.
+const FILE: &str = "/build/log/teardown.pcap";
+
+/// Both servers, and not for long.
+pub(super) fn judged(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    redis(&session, SHORT)?;
+    nginx(&session, SHORT)?;
+    context.finish(session)
+}
+
+/// Many connections that the client closes first.
+pub(super) fn long_redis(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    redis(&session, LONG)?;
+    context.finish(session)
+}
+
+/// Many connections that the server closes first. Then the card is in TIME-WAIT for all, and gets over it.
+pub(super) fn long_nginx(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    nginx(&session, LONG)?;
+    let waited = session.card(0)?.counter("nic.time_wait.entered")?;
+    ensure!(waited >= LONG, "{waited} connections came to TIME-WAIT");
+    let deadline = std::time::Instant::now() + TIME_WAIT;
+    loop {
+        let used = session.card(0)?.counter("nic.table.time_wait.used")?;
+        if used == 0 {
+            break;
+        }
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        ensure!(
+            !left.is_zero(),
+            "{used} are in TIME-WAIT after {TIME_WAIT:?}"
+        );
+        std::thread::sleep(left.min(Duration::from_millis(200)));
+    }
+    context.finish(session)
+}
+
+fn redis(session: &Session, count: u64) -> Result<()> {
+    let client = format!("redis-benchmark -h 10.99.0.2 -k 0 -c {PARALLEL} -t get -n {count} --csv");
+    let run = |session: &Session| {
+        let process = session.wire().spawn(Cmd::from(&client).timeout(LIMIT))?;
+        finish(process, &client)
+    };
+    serve(session, REDIS_SHORT, count, run).context("redis")
+}
+
+/// wrk goes by time, not by number, and resets what is under way at the end: this script has it send so many requests,
+/// and wait with idle connections then.
+fn nginx(session: &Session, count: u64) -> Result<()> {
+    let script = format!(
+        "cat > /tmp/count.lua <<'END'
+local left, idle = {count}, 0
+function delay()
+    if left > 0 then
+        left = left - 1
+        return 0
+    end
+    idle = idle + 1
+    if idle == {PARALLEL} then
+        print('all is answered')
+        io.flush()
+    end
+    return 3600000
+end
+END"
+    );
+    session.wire().run_ok(script)?;
+    let client = format!(
+        "exec wrk -t 1 -c {PARALLEL} -d 3600 --timeout 60 -s /tmp/count.lua \
+         -H 'Connection: close' http://10.99.0.2:8080/"
+    );
+    let run = |session: &Session| {
+        let mut process = session.wire().spawn(Cmd::from(&client).timeout(LIMIT))?;
+        process.wait_for("all is answered")?;
+        process.signal(SIGINT)?;
+        finish(process, &client)
+    };
+    serve(session, NGINX, count, run).context("nginx")
+}
+
+/// Transactions and errors of a load generator that has ended.
+fn finish(process: Process, client: &str) -> Result<(u64, u64)> {
+    let output = process.wait()?;
+    ensure!(output.status.success(), "{client}: {}", output.status);
+    let load = load::parse(client, &output.stdout, &output.stderr)
+        .with_context(|| format!("{client}: {}{}", output.stdout, output.stderr))?;
+    let both = load.transactions.zip(load.errors);
+    both.with_context(|| format!("{client}: {}", output.stdout))
+}
+
+/// Serves a load, and judges it.
+fn serve(
+    session: &Session,
+    service: Service,
+    count: u64,
+    run: impl Fn(&Session) -> Result<(u64, u64)>,
+) -> Result<()> {
+    let offload = ["setup", "teardown"].map(String::from);
+    let ready = Ready::Port(service.port);
+    let server = Server::start(session, service.server, &offload, ready, |_| ())?;
+    let card = session.card(0)?;
+    let before = card.counters()?;
+    let handed_over = statistic(session, "teardown_handed_over")?;
+    let late = statistic(session, "teardown_late")?;
+    let capture = capture(session, service.port)?;
+    let watch = watch(session)?;
+
+    let (transactions, errors) = run(session)?;
+    ensure!(
+        (transactions, errors) == (count, 0),
+        "{transactions} transactions, {errors} errors"
+    );
+    card_is_free(session)?;
+    host_is_free(session)?;
+    host_was_free(session, watch)?;
+    end_capture(capture)?;
+    server.stop()?;
+
+    let verdict = look(session, service.port)?;
+    let mut taken = 0;
+    for (name, value) in card.counters()? {
+        let count = value.saturating_sub(before.get(&name).copied().unwrap_or(0));
+        if name == "nic.teardown.taken" {
+            taken = count;
+        }
+        if count != 0
+            && (name.contains("teardown") || name.contains("time_wait") || name.contains("drop"))
+        {
+            eprintln!("{name}: {count}");
+        }
+    }
+    let handed_over = statistic(session, "teardown_handed_over")? - handed_over;
+    let late = statistic(session, "teardown_late")? - late;
+    eprintln!(
+        "{} connections, {} answered, {} given up, {} with something sent again, {} overtaken",
+        verdict.connections, verdict.answered, verdict.given_up, verdict.again, verdict.overtaken
+    );
+    ensure!(
+        verdict.wrong.is_empty(),
+        "{} times something was wrong: {}",
+        verdict.wrong.len(),
+        verdict.wrong[..verdict.wrong.len().min(8)].join("; ")
+    );
+    let Verdict {
+        connections,
+        answered,
+        given_up,
+        ..
+    } = verdict;
+    ensure!(answered >= count, "only {answered} connections");
+    ensure!(given_up <= PARALLEL, "{given_up} clients gave up");
+    ensure!(
+        (taken, handed_over) == (connections, connections),
+        "of {connections} connections the card has ended {taken}, the host has handed over {handed_over}"
+    );
+    let most = late + connections / BUSY;
+    ensure!(
+        verdict.again <= most,
+        "in {} connections something was sent again, {late} frames have come to the host too late",
+        verdict.again
+    );
+    session.wire().run_ok(format!("rm {FILE}"))?;
+    counter_until(session, "nic.table.listeners.used", |used| used == 0)
+}
+
+/// Captures what is on the wire, as its other end sees it.
+fn capture(session: &Session, port: u16) -> Result<Process> {
+    let line = format!(
+        "exec tcpdump -Z root -n -i wire0 --immediate-mode -s 128 -B 65536 -w {FILE} tcp port {port} 2>&1"
+    );
+    let mut capture = session.wire().spawn(line)?;
+    capture.wait_for("listening on")?;
+    Ok(capture)
+}
+
+/// The capture is whole.
+fn end_capture(capture: Process) -> Result<()> {
+    capture.signal(SIGINT)?;
+    let said = capture.wait_ok()?;
+    let number = |what: &str| {
+        let line = said.lines().find(|line| line.ends_with(what));
+        let word = line.and_then(|line| line.split(' ').next());
+        word.and_then(|word| word.parse::<u64>().ok())
+            .with_context(|| format!("tcpdump: {said}"))
+    };
+    let captured = number("captured")?;
+    ensure!(
+        captured == number("received by filter")? && number("dropped by kernel")? == 0,
+        "the capture is not whole: {said}"
+    );
+    Ok(())
+}
+
+fn look(session: &Session, port: u16) -> Result<Verdict> {
+    let text = session
+        .wire()
+        .run_ok(Cmd::new(arguments(FILE)).timeout(LIMIT))?;
+    judge(&text, port)
+}
+
+/// Looks at the guest's sockets all the time.
+fn watch(session: &Session) -> Result<Process> {
+    session
+        .guest()
+        .spawn("while :; do cat /proc/net/sockstat; sleep 0.3; done")
+}
+
+/// No orphan and no TIME-WAIT was ever seen, and of those that nobody saw the stack has not counted the end.
+fn host_was_free(session: &Session, watch: Process) -> Result<()> {
+    watch.signal(SIGTERM)?;
+    let seen = watch.limit(PATIENCE).wait()?.stdout;
+    let mut looks = 0;
+    for line in seen.lines().filter(|line| line.starts_with("TCP: ")) {
+        ensure!(line.contains(" orphan 0 tw 0 "), "{line}");
+        looks += 1;
+    }
+    ensure!(looks != 0, "nobody has looked");
+    let ended = session
+        .guest()
+        .run_ok("nstat -asz TcpExtTW TcpExtTWRecycled TcpExtTWKilled")?;
+    let counts: Vec<&str> = ended
+        .lines()
+        .filter(|line| line.starts_with("TcpExt"))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    ensure!(counts == ["0"; 3], "{ended}");
+    Ok(())
+}
