@@ -349,6 +349,16 @@ fn a_closed_window_is_probed() {
         }
     }
     nic.ends_with(Counter::TeardownTimeout);
+    assert!(nic.card.count(Counter::TeardownProbe) > u64::from(RETRIES));
+
+    // One that does not answer has less time.
+    let mut nic = Ending::new(&host, b"x");
+    nic.wait(RTO + RTO / 2);
+    nic.sent::<1>();
+    nic.peer_window(0);
+    nic.wait(RTO << (RETRIES + 3));
+    assert_eq!(nic.all().len(), RETRIES.into());
+    nic.ends_with(Counter::TeardownTimeout);
 }
 
 #[test]

@@ -150,10 +150,13 @@ impl Tcb {
                 self.retransmit(effects);
             }
             Timer::Probe => {
-                // A peer that answers may take its time, as with Linux: until the probes are at their rarest.
-                if self.tries >= self.retries && self.timeout() >= MAX_RTO_MS {
+                // As with Linux: a peer that answers may take its time, until the probes are at their rarest; one that
+                // does not has as much of it as for a segment.
+                let rarest = self.tries >= self.retries && self.timeout() >= MAX_RTO_MS;
+                if rarest || self.dupacks >= self.retries {
                     return Next::End(Counter::TeardownTimeout);
                 }
+                self.dupacks = self.dupacks.saturating_add(1);
                 effects.count(Counter::TeardownProbe);
                 let seq = self.una.wrapping_sub(1);
                 self.ack_from(seq, effects);
@@ -245,6 +248,9 @@ impl Tcb {
         let same_window = window == self.wnd;
         let newer = before(self.wl1, header.seq) || header.seq == self.wl1 && window > self.wnd;
         let was_closed = self.timer() == Timer::Probe;
+        if was_closed {
+            self.dupacks = 0;
+        }
         if advanced != 0 || newer {
             self.wnd = window;
             self.wl1 = header.seq;

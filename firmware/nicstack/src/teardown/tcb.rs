@@ -104,7 +104,7 @@ pub struct Tcb {
     pub retries: u8,
     /// Retransmissions or probes so far.
     pub tries: u8,
-    /// Duplicate acknowledgements so far.
+    /// Duplicate acknowledgements so far; while the window is closed, and nothing under way, probes without an answer.
     pub dupacks: u8,
     /// Slot of the timer in the wheel, while it is armed.
     pub(crate) slot: u8,
