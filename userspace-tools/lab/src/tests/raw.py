@@ -12,6 +12,10 @@ import time
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
+# What ends.py sends: every byte is known from its place.
+PERIOD = 1 << 16
+STREAM = random.Random(1).randbytes(PERIOD) * 2
+
 clients = {}
 
 
@@ -38,10 +42,12 @@ class Client:
         self.addresses = [socket.inet_pton(family, address) for address in (source, host)]
         self.ports = struct.pack("!HH", sport, port)
         self.seq = self.ack = 0
+        self.window = 65535
+        self.place = 0
 
     def send(self, flags, data=b"", options=b""):
         offset = (20 + len(options)) // 4 << 4
-        rest = struct.pack("!IIBBHHH", self.seq, self.ack, offset, flags, 65535, 0, 0)
+        rest = struct.pack("!IIBBHHH", self.seq, self.ack, offset, flags, self.window, 0, 0)
         tcp = self.ports + rest + options + data
         addresses = b"".join(self.addresses)
         pseudo = addresses + struct.pack("!II", len(tcp), socket.IPPROTO_TCP)
@@ -53,6 +59,15 @@ class Client:
             ip += addresses
             ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
         self.sock.send(self.ethernet + ip + tcp)
+
+    def forget(self):
+        """Forgets what has come in."""
+        self.sock.setblocking(False)
+        try:
+            while True:
+                self.sock.recv(65535)
+        except BlockingIOError:
+            pass
 
     def segment(self, ip):
         """The TCP segment in a packet, if it is to this client."""
@@ -119,3 +134,86 @@ def echo(name, text):
 def end(name):
     """Resets the connection."""
     clients.pop(name).send(RST | ACK)
+
+
+def window(name, size):
+    """Says what may be sent to it, with this segment and all that follow."""
+    clients[name].window = size
+    clients[name].send(ACK)
+
+
+def request(name, text):
+    """Sends bytes, and what follows comes behind them."""
+    data(name, text)
+    skip(name, len(text))
+
+
+def collect(name, size, fin=False):
+    """Receives and acknowledges so many bytes, and a FIN behind them if there is to be one."""
+    client = clients[name]
+    while size or fin:
+        flags, _, _, part = client.receive(lambda f, s, a, d: not f & RST and s == client.ack and (d or f & FIN))
+        start = client.place % PERIOD
+        if part != STREAM[start:start + len(part)]:
+            raise RuntimeError(f"wrong bytes behind {client.place}")
+        if len(part) > size or flags & FIN and (not fin or len(part) != size):
+            raise RuntimeError(f"{len(part)} bytes and flags {flags} where {size} bytes are left")
+        size -= len(part)
+        fin = fin and not flags & FIN
+        client.place += len(part)
+        client.ack = client.ack + len(part) + (flags & FIN) & 0xFFFFFFFF
+        client.send(ACK)
+
+
+def times(name, count):
+    """Waits until the first segment that is not acknowledged has come so often, with data or FIN."""
+    client = clients[name]
+    for _ in range(count):
+        client.receive(lambda f, s, a, d: not f & RST and s == client.ack and (d or f & FIN))
+
+
+def probes(name, count):
+    """Waits for probes of the window."""
+    client = clients[name]
+    for _ in range(count):
+        client.receive(lambda f, s, a, d: s == client.ack - 1 & 0xFFFFFFFF and not d and not f & (FIN | RST), 60)
+
+
+def answer_probe(name, seconds):
+    """Acknowledges a probe, if one comes in time."""
+    client = clients[name]
+    try:
+        client.receive(lambda f, s, a, d: s == client.ack - 1 & 0xFFFFFFFF and not d, seconds)
+        client.send(ACK)
+    except RuntimeError:
+        pass
+
+
+def finish(name):
+    """Sends FIN, and waits for its acknowledgement."""
+    client = clients[name]
+    client.send(FIN | ACK)
+    client.seq = client.seq + 1 & 0xFFFFFFFF
+    client.receive(lambda f, s, a, d: f & ACK and a == client.seq)
+
+
+def reset(name, offset=0):
+    """Sends RST, so many bytes behind the right place."""
+    client = clients[name]
+    client.forget()
+    seq = client.seq
+    client.seq = seq + offset & 0xFFFFFFFF
+    client.send(RST)
+    client.seq = seq
+
+
+def challenged(name):
+    """Waits for an acknowledgement of nothing new."""
+    client = clients[name]
+    client.receive(lambda f, s, a, d: f == ACK and a == client.seq and s == client.ack and not d)
+
+
+def refused(name):
+    """Waits for RST where it expects the next byte."""
+    client = clients[name]
+    client.receive(lambda f, s, a, d: f & RST and s == client.ack)

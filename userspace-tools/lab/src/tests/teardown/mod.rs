@@ -10,6 +10,7 @@ mod judge;
 mod limits;
 mod loads;
 mod pair;
+mod peers;
 mod reuse;
 mod vlan;
 
@@ -86,6 +87,18 @@ pub(super) fn tests() -> Vec<LabTest> {
             "redis and nginx, and what tshark says of their connections",
             400,
             loads::judged,
+        ),
+        case(
+            "peers",
+            "peers that vanish, never close, go on, shut their window, or reset",
+            300,
+            peers::peers,
+        ),
+        LabTest::ours(
+            format!("{LONG}teardown-window"),
+            "a window that stays closed: probed for minutes, then given up",
+            900,
+            peers::long_window,
         ),
         LabTest::ours(
             format!("{LONG}teardown-redis"),

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Peers that do not end a connection as one ought to: the card gets rid of it, and a counter says why.
+
+use anyhow::{ensure, Context as _, Result};
+use serde_json::{json, Value};
+
+use super::{
+    super::{
+        observe::{counter_until, statistic, statistic_until},
+        peer::{raw_targets, Peer},
+    },
+    pair::Pair,
+    Context,
+};
+use crate::session::Session;
+
+/// What the peer asks.
+const REQUEST: &str = "request";
+/// Retransmissions and probes that the guest's settings allow for.
+const RETRIES: u64 = 2;
+const SETTINGS: &str = "sysctl -w net.ipv4.tcp_orphan_retries=2 net.ipv4.tcp_fin_timeout=1";
+
+/// A connection of a peer whose every segment is chosen here.
+struct Odd<'a> {
+    session: &'a Session,
+    pair: Pair<'a>,
+    raw: Peer,
+    target: Value,
+    sport: u16,
+}
+
+impl Odd<'_> {
+    /// A step of the peer.
+    fn peer(&mut self, step: &str, args: &Value) -> Result<()> {
+        let mut command = args.clone();
+        command["do"] = json!(step);
+        command["name"] = json!("odd");
+        self.raw.ask(&command).context("the peer").map(drop)
+    }
+
+    /// A step of the host.
+    fn host(&mut self, step: &str, args: &Value) -> Result<()> {
+        let mut command = args.clone();
+        command["do"] = json!(step);
+        command["name"] = json!("s");
+        self.pair.host(&command).map(drop)
+    }
+
+    /// A new connection, over which the peer has sent its request, and says what it can take.
+    fn open(&mut self, window: u16) -> Result<()> {
+        self.sport += 1;
+        let mut syn = self.target.clone();
+        syn["sport"] = json!(self.sport);
+        self.peer("syn", &syn)?;
+        self.peer("window", &json!({"size": window}))?;
+        self.peer("request", &json!({"text": REQUEST}))?;
+        self.host("accept", &json!({"listener": "l"}))?;
+        self.host("drain", &json!({"size": REQUEST.len()}))
+    }
+
+    /// The host sends so many bytes and closes.
+    fn answer(&mut self, size: usize) -> Result<()> {
+        let before = statistic(self.session, "teardown_handed_over")?;
+        self.host("send", &json!({"size": size}))?;
+        self.host("close", &json!({}))?;
+        let given = statistic(self.session, "teardown_handed_over")? - before;
+        ensure!(given == 1, "the host has kept it");
+        Ok(())
+    }
+
+    fn counter(&self, name: &str) -> Result<u64> {
+        self.session.card(0)?.counter(name)
+    }
+
+    /// The card has no connection, and has told the host so.
+    fn is_over(&self) -> Result<()> {
+        let card = self.session.card(0)?;
+        self.pair.card_is_free()?;
+        for (credits, table) in [
+            ("teardown_flow_credits", "flows"),
+            ("teardown_buffer_credits", "buffers"),
+        ] {
+            let all = card.counter(&format!("nic.table.{table}.capacity"))?;
+            statistic_until(self.session, credits, |left| left == all)?;
+        }
+        statistic_until(self.session, "teardown_with_card", |count| count == 0)?;
+        self.pair.host_is_free()
+    }
+}
+
+/// What a peer does: its name, the counter that must have counted one at the end, and its steps.
+type Case = (&'static str, &'static str, fn(&mut Odd<'_>) -> Result<()>);
+
+const CASES: [Case; 8] = [
+    ("vanishes", "nic.teardown.end.timeout", vanishes),
+    (
+        "never closes",
+        "nic.teardown.end.fin_wait_timeout",
+        never_closes,
+    ),
+    (
+        "goes on sending",
+        "nic.teardown.end.data_after_close",
+        goes_on,
+    ),
+    (
+        "closes its window and vanishes",
+        "nic.teardown.end.timeout",
+        closed_window,
+    ),
+    (
+        "opens its window again",
+        "nic.teardown.end.done",
+        window_opens,
+    ),
+    ("resets", "nic.teardown.end.reset", resets),
+    (
+        "resets at a wrong place in the window",
+        "nic.teardown.challenge",
+        resets_inside,
+    ),
+    (
+        "resets outside of the window",
+        "nic.teardown.drop.reset",
+        resets_outside,
+    ),
+];
+
+pub(super) fn peers(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    session.guest().run_ok(SETTINGS)?;
+    for target in raw_targets(&session)? {
+        let mut odd = Odd {
+            session: &session,
+            pair: Pair::new(&session)?,
+            raw: Peer::raw(&session)?,
+            target,
+            sport: 20_000,
+        };
+        for (name, reason, steps) in CASES {
+            let who = || format!("a peer that {name}, {}", odd.target["host"]);
+            let who = who();
+            let before = odd.counter(reason)?;
+            steps(&mut odd).with_context(|| who.clone())?;
+            odd.is_over().with_context(|| who.clone())?;
+            let counted = odd.counter(reason)? - before;
+            ensure!(counted == 1, "{who}: {reason} has counted {counted}");
+        }
+        odd.pair.host(&json!({"do": "close", "name": "l"}))?;
+        counter_until(&session, "nic.table.listeners.used", |used| used == 0)?;
+    }
+    context.finish(session)
+}
+
+/// A window that stays closed, by a peer that answers: as often as Linux probes one.
+pub(super) fn long_window(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    session.guest().run_ok(SETTINGS)?;
+    let [target, _] = raw_targets(&session)?;
+    let mut odd = Odd {
+        session: &session,
+        pair: Pair::new(&session)?,
+        raw: Peer::raw(&session)?,
+        target,
+        sport: 20_000,
+    };
+    odd.open(0)?;
+    odd.answer(3000)?;
+    while odd.counter("nic.table.flows.used")? != 0 {
+        odd.peer("answer_probe", &json!({"seconds": 1}))?;
+    }
+    odd.is_over()?;
+    let (probes, ended) = (
+        odd.counter("nic.teardown.probe")?,
+        odd.counter("nic.teardown.end.timeout")?,
+    );
+    ensure!(
+        probes > RETRIES && ended == 1,
+        "{probes} probes, {ended} ended by time"
+    );
+    context.finish(session)
+}
+
+/// It acknowledges neither data nor FIN.
+fn vanishes(odd: &mut Odd<'_>) -> Result<()> {
+    let before = odd.counter("nic.teardown.retransmit")?;
+    odd.open(65_535)?;
+    odd.answer(1000)?;
+    odd.peer("times", &json!({"count": RETRIES + 1}))?;
+    odd.is_over()?;
+    let sent = odd.counter("nic.teardown.retransmit")? - before;
+    ensure!(sent == RETRIES, "{sent} retransmissions");
+    Ok(())
+}
+
+/// It takes everything, and leaves its own end open.
+fn never_closes(odd: &mut Odd<'_>) -> Result<()> {
+    odd.open(65_535)?;
+    odd.answer(1000)?;
+    odd.peer("collect", &json!({"size": 1000, "fin": true}))?;
+    // It has time, but not for ever.
+    Ok(())
+}
+
+/// It sends data that nobody will read.
+fn goes_on(odd: &mut Odd<'_>) -> Result<()> {
+    odd.open(65_535)?;
+    odd.answer(1000)?;
+    odd.peer("collect", &json!({"size": 1000, "fin": true}))?;
+    odd.peer("request", &json!({"text": "too late"}))?;
+    odd.peer("refused", &json!({}))?;
+    for _ in 0..20 {
+        odd.peer("request", &json!({"text": "even later"}))?;
+    }
+    Ok(())
+}
+
+/// It can take nothing, and says nothing.
+fn closed_window(odd: &mut Odd<'_>) -> Result<()> {
+    let before = odd.counter("nic.teardown.probe")?;
+    odd.open(0)?;
+    odd.answer(3000)?;
+    odd.peer("probes", &json!({"count": RETRIES}))?;
+    odd.is_over()?;
+    let probes = odd.counter("nic.teardown.probe")? - before;
+    ensure!(probes == RETRIES, "{probes} probes");
+    Ok(())
+}
+
+/// It can take nothing for a while.
+fn window_opens(odd: &mut Odd<'_>) -> Result<()> {
+    odd.open(0)?;
+    odd.answer(30_000)?;
+    for _ in 0..=RETRIES {
+        odd.peer("probes", &json!({"count": 1}))?;
+        odd.peer("window", &json!({"size": 0}))?;
+    }
+    odd.peer("window", &json!({"size": 65_535}))?;
+    odd.peer("collect", &json!({"size": 30_000, "fin": true}))?;
+    odd.peer("finish", &json!({}))
+}
+
+/// It resets the connection as RFC 5961 has it.
+fn resets(odd: &mut Odd<'_>) -> Result<()> {
+    odd.open(65_535)?;
+    odd.answer(1000)?;
+    odd.peer("collect", &json!({"size": 1000, "fin": true}))?;
+    odd.peer("reset", &json!({}))
+}
+
+/// It resets where somebody would who does not know the place: it is asked.
+fn resets_inside(odd: &mut Odd<'_>) -> Result<()> {
+    resets_elsewhere(odd, 100)?;
+    odd.peer("challenged", &json!({}))?;
+    ends_well(odd)
+}
+
+/// What is outside of the window is nothing.
+fn resets_outside(odd: &mut Odd<'_>) -> Result<()> {
+    let before = odd.counter("nic.teardown.challenge")?;
+    resets_elsewhere(odd, 1 << 24)?;
+    counter_until(odd.session, "nic.teardown.drop.reset", |count| count != 0)?;
+    ends_well(odd)?;
+    let asked = odd.counter("nic.teardown.challenge")? - before;
+    ensure!(asked == 0, "it was answered");
+    Ok(())
+}
+
+fn resets_elsewhere(odd: &mut Odd<'_>, offset: u32) -> Result<()> {
+    odd.open(65_535)?;
+    odd.answer(1000)?;
+    odd.peer("collect", &json!({"size": 1000, "fin": true}))?;
+    odd.peer("reset", &json!({"offset": offset}))
+}
+
+/// The card has it still, and it ends as any.
+fn ends_well(odd: &mut Odd<'_>) -> Result<()> {
+    let used = odd.counter("nic.table.flows.used")?;
+    ensure!(used == 1, "the card has {used} connections");
+    odd.peer("finish", &json!({}))
+}
