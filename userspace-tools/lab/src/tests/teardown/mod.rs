@@ -5,6 +5,7 @@
 mod card;
 mod faults;
 mod forms;
+mod full;
 mod host;
 mod judge;
 mod limits;
@@ -93,6 +94,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "peers that vanish, never close, go on, shut their window, or reset",
             300,
             peers::peers,
+        ),
+        LabTest::ours(
+            format!("{LONG}teardown-full"),
+            "75,728 connections that stay half open: more than the card has room for",
+            2400,
+            full::full,
         ),
         LabTest::ours(
             format!("{LONG}teardown-window"),
