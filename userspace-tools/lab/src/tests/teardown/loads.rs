@@ -19,6 +19,8 @@ use crate::{
     session::{Cmd, Process, Session},
 };
 
+/// Address of the guest.
+const SERVER: &str = "10.99.0.2";
 /// Clients at a time, as in `lab demo`.
 const PARALLEL: u64 = 32;
 /// Connections of each server of the short test.
@@ -32,30 +34,40 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// TIME-WAIT of the last connection, and some more.
 const TIME_WAIT: Duration = Duration::from_secs(90);
 
-/// Where programs of the wire side put the capture; it stays there when something is wrong.
-const FILE: &str = "/build/log/teardown.pcap";
+/// A session of a test, and where programs of its wire side put the capture; it stays there when something is wrong.
+struct Judged<'a> {
+    session: &'a Session,
+    file: String,
+}
+
+impl<'a> Judged<'a> {
+    fn new(context: &Context<'_>, session: &'a Session) -> Self {
+        Self {
+            session,
+            file: format!("/build/log/{}.pcap", context.name),
+        }
+    }
+}
 
 /// Both servers, and not for long.
 pub(super) fn judged(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
-    redis(&session, SHORT)?;
-    nginx(&session, SHORT)?;
+    redis(&Judged::new(context, &session), SHORT)?;
+    nginx(&Judged::new(context, &session), SHORT)?;
     context.finish(session)
 }
 
 /// Many connections that the client closes first.
 pub(super) fn long_redis(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
-    redis(&session, LONG)?;
+    redis(&Judged::new(context, &session), LONG)?;
     context.finish(session)
 }
 
-/// Many connections that the server closes first. Then the card is in TIME-WAIT for all, and gets over it.
+/// Many connections that the server closes first. Then the card is in TIME-WAIT for most, and gets over it.
 pub(super) fn long_nginx(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
-    nginx(&session, LONG)?;
-    let waited = session.card(0)?.counter("nic.time_wait.entered")?;
-    ensure!(waited >= LONG, "{waited} connections came to TIME-WAIT");
+    nginx(&Judged::new(context, &session), LONG)?;
     let deadline = std::time::Instant::now() + TIME_WAIT;
     loop {
         let used = session.card(0)?.counter("nic.table.time_wait.used")?;
@@ -69,21 +81,27 @@ pub(super) fn long_nginx(context: &Context<'_>) -> Result<()> {
         );
         std::thread::sleep(left.min(Duration::from_millis(200)));
     }
+    let count = |name: &str| session.card(0)?.counter(&format!("nic.time_wait.{name}"));
+    let (entered, over, reused) = (count("entered")?, count("over")?, count("reused")?);
+    ensure!(
+        entered != 0 && entered == over + reused,
+        "of {entered} connections in TIME-WAIT {over} waited to the end, {reused} were opened again"
+    );
     context.finish(session)
 }
 
-fn redis(session: &Session, count: u64) -> Result<()> {
+fn redis(on: &Judged<'_>, count: u64) -> Result<()> {
     let client = format!("redis-benchmark -h 10.99.0.2 -k 0 -c {PARALLEL} -t get -n {count} --csv");
     let run = |session: &Session| {
         let process = session.wire().spawn(Cmd::from(&client).timeout(LIMIT))?;
         finish(process, &client)
     };
-    serve(session, REDIS_SHORT, count, run).context("redis")
+    serve(on, REDIS_SHORT, count, run).context("redis")
 }
 
 /// wrk goes by time, not by number, and resets what is under way at the end: this script has it send so many requests,
 /// and wait with idle connections then.
-fn nginx(session: &Session, count: u64) -> Result<()> {
+fn nginx(on: &Judged<'_>, count: u64) -> Result<()> {
     let script = format!(
         "cat > /tmp/count.lua <<'END'
 local left, idle = {count}, 0
@@ -101,7 +119,7 @@ function delay()
 end
 END"
     );
-    session.wire().run_ok(script)?;
+    on.session.wire().run_ok(script)?;
     let client = format!(
         "exec wrk -t 1 -c {PARALLEL} -d 3600 --timeout 60 -s /tmp/count.lua \
          -H 'Connection: close' http://10.99.0.2:8080/"
@@ -112,7 +130,7 @@ END"
         process.signal(SIGINT)?;
         finish(process, &client)
     };
-    serve(session, NGINX, count, run).context("nginx")
+    serve(on, NGINX, count, run).context("nginx")
 }
 
 /// Transactions and errors of a load generator that has ended.
@@ -127,11 +145,12 @@ fn finish(process: Process, client: &str) -> Result<(u64, u64)> {
 
 /// Serves a load, and judges it.
 fn serve(
-    session: &Session,
+    on: &Judged<'_>,
     service: Service,
     count: u64,
     run: impl Fn(&Session) -> Result<(u64, u64)>,
 ) -> Result<()> {
+    let session = on.session;
     let offload = ["setup", "teardown"].map(String::from);
     let ready = Ready::Port(service.port);
     let server = Server::start(session, service.server, &offload, ready, |_| ())?;
@@ -139,7 +158,7 @@ fn serve(
     let before = card.counters()?;
     let handed_over = statistic(session, "teardown_handed_over")?;
     let late = statistic(session, "teardown_late")?;
-    let capture = capture(session, service.port)?;
+    let capture = capture(on, service.port)?;
     let watch = watch(session)?;
 
     let (transactions, errors) = run(session)?;
@@ -153,7 +172,7 @@ fn serve(
     end_capture(capture)?;
     server.stop()?;
 
-    let verdict = look(session, service.port)?;
+    let verdict = look(on)?;
     let mut taken = 0;
     for (name, value) in card.counters()? {
         let count = value.saturating_sub(before.get(&name).copied().unwrap_or(0));
@@ -196,16 +215,17 @@ fn serve(
         "in {} connections something was sent again, {late} frames have come to the host too late",
         verdict.again
     );
-    session.wire().run_ok(format!("rm {FILE}"))?;
+    session.wire().run_ok(format!("rm {}", on.file))?;
     counter_until(session, "nic.table.listeners.used", |used| used == 0)
 }
 
 /// Captures what is on the wire, as its other end sees it.
-fn capture(session: &Session, port: u16) -> Result<Process> {
+fn capture(on: &Judged<'_>, port: u16) -> Result<Process> {
     let line = format!(
-        "exec tcpdump -Z root -n -i wire0 --immediate-mode -s 128 -B 65536 -w {FILE} tcp port {port} 2>&1"
+        "exec tcpdump -Z root -n -i wire0 --immediate-mode -s 128 -B 65536 -w {} tcp port {port} 2>&1",
+        on.file
     );
-    let mut capture = session.wire().spawn(line)?;
+    let mut capture = on.session.wire().spawn(line)?;
     capture.wait_for("listening on")?;
     Ok(capture)
 }
@@ -228,11 +248,12 @@ fn end_capture(capture: Process) -> Result<()> {
     Ok(())
 }
 
-fn look(session: &Session, port: u16) -> Result<Verdict> {
-    let text = session
+fn look(on: &Judged<'_>) -> Result<Verdict> {
+    let text = on
+        .session
         .wire()
-        .run_ok(Cmd::new(arguments(FILE)).timeout(LIMIT))?;
-    judge(&text, port)
+        .run_ok(Cmd::new(arguments(&on.file)).timeout(LIMIT))?;
+    judge(&text, SERVER)
 }
 
 /// Looks at the guest's sockets all the time.
