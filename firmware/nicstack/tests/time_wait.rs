@@ -38,6 +38,15 @@ fn time_wait() {
     // Nothing of the connection is the host's concern.
     nic.peer(1, 1, NONE, b"");
     assert!(nic.all().is_empty());
+    // Nor does it answer what the FIN has overtaken, but data, which has no place any more.
+    let before = nic.peer_frame(Some(TSECR - 1), 0, 0, NONE, b"");
+    nic.receive(&before);
+    nic.peer(0, 0, NONE, b"");
+    assert!(nic.all().is_empty());
+    nic.peer(0, 0, NONE, b"x");
+    nic.peer(70_000, 1, NONE, b"");
+    let answers: [Segment; 2] = nic.sent();
+    assert!(answers.iter().all(|answer| answer.ack == first.ack));
     nic.wait(1100);
     assert_eq!(nic.card.nic.usage()[5].used, 0);
     assert_eq!(nic.card.count(Counter::TimeWaitOver), 1);

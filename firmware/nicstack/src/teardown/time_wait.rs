@@ -161,11 +161,14 @@ impl Entry {
         if flags.has(Flags::FIN) && !old {
             return Verdict::Restart;
         }
-        // A bare acknowledgement where it belongs needs no answer.
+        // A bare acknowledgement where it belongs needs no answer. Nor does one from before the FIN, which can only have
+        // been overtaken: a peer that has closed sends its FIN again, or nothing, and has often forgotten the
+        // connection by now, so that an answer would bring an RST.
         let bare = segment.tcp.data.is_empty() && !flags.has(Flags::SYN);
         let window_end = self.rcv_nxt.wrapping_add(self.rcv_wnd);
         let fits = !before(header.seq, self.rcv_nxt) && !before(window_end, header.seq);
-        if bare && fits && !old || !flags.has(Flags::ACK) {
+        let overtaken = before(header.seq, self.rcv_nxt);
+        if bare && (overtaken || fits && !old) || !flags.has(Flags::ACK) {
             Verdict::Drop
         } else {
             Verdict::Answer
