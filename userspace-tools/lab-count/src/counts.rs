@@ -89,11 +89,11 @@ impl Sub for Counts {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    /// A counter file in memory.
-    struct Memory(Vec<u8>);
+    /// A file of the plugin in memory.
+    pub(crate) struct Memory(pub(crate) Vec<u8>);
 
     impl FileExt for Memory {
         fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -9,11 +9,14 @@ use std::{
     ffi::{c_char, c_int, c_uint, c_void, CStr},
     fs::OpenOptions,
     os::fd::AsRawFd,
-    ptr,
-    sync::OnceLock,
+    ptr, slice,
+    sync::{atomic::AtomicU64, OnceLock},
 };
 
-use crate::counts::{Line, FILE_SIZE, MAX_VCPUS};
+use crate::{
+    counts::{Line, FILE_SIZE, MAX_VCPUS},
+    profile::{Slots, PROFILE_SIZE},
+};
 
 /// Version of the plugin API; QEMU refuses a plugin of a version that it does not support.
 #[no_mangle]
@@ -33,6 +36,7 @@ type TbVaddr = unsafe extern "C" fn(tb: *const c_void) -> u64;
 /// What the callbacks need.
 struct Plugin {
     lines: &'static [Line; MAX_VCPUS],
+    profile: Option<Slots<'static>>,
     tb_insns: TbInsns,
     tb_vaddr: TbVaddr,
     register_tb_exec: RegisterTbExec,
@@ -56,17 +60,18 @@ pub unsafe extern "C" fn qemu_plugin_install(
         // SAFETY: The caller promises `argc` valid strings that outlive this call.
         unsafe { CStr::from_ptr(*argv.add(index)) }.to_string_lossy()
     });
-    let mut path = None;
+    let (mut counters, mut profile) = (None, None);
     for arg in args {
-        match arg.strip_prefix("counters=") {
-            Some(file) => path = Some(file.to_string()),
-            None => return fail(&format!("unknown argument {arg}")),
+        match arg.split_once('=') {
+            Some(("counters", file)) => counters = Some(file.to_string()),
+            Some(("profile", file)) => profile = Some(file.to_string()),
+            _ => return fail(&format!("unknown argument {arg}")),
         }
     }
-    let Some(path) = path else {
+    let Some(counters) = counters else {
         return fail("counters=PATH is missing");
     };
-    match install(id, &path) {
+    match install(id, &counters, profile.as_deref()) {
         Ok(()) => 0,
         Err(reason) => fail(&reason),
     }
@@ -77,13 +82,18 @@ fn fail(reason: &str) -> c_int {
     -1
 }
 
-fn install(id: u64, path: &str) -> Result<(), String> {
-    let lines = map(path)?;
+fn install(id: u64, counters: &str, profile: Option<&str>) -> Result<(), String> {
+    let lines = map(counters, FILE_SIZE)?;
+    // SAFETY: The mapping is page-aligned, as long as the array and never unmapped. Any bytes are
+    // valid atomics, and everything else that writes the file would only spoil the counts.
+    let lines = unsafe { &*lines.cast::<[Line; MAX_VCPUS]>() };
+    let profile = profile.map(slots).transpose()?;
     // SAFETY: The types are those of QEMU's `qemu-plugin.h` for API version 7, which QEMU has
     // checked against `qemu_plugin_version` before this call.
     let (plugin, register_tb_trans) = unsafe {
         let plugin = Plugin {
             lines,
+            profile,
             tb_insns: symbol::<TbInsns>(c"qemu_plugin_tb_n_insns")?,
             tb_vaddr: symbol::<TbVaddr>(c"qemu_plugin_tb_vaddr")?,
             register_tb_exec: symbol::<RegisterTbExec>(c"qemu_plugin_register_vcpu_tb_exec_cb")?,
@@ -99,22 +109,30 @@ fn install(id: u64, path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Maps the counter file for good.
-fn map(path: &str) -> Result<&'static [Line; MAX_VCPUS], String> {
+/// Maps the profile file.
+fn slots(path: &str) -> Result<Slots<'static>, String> {
+    let words = map(path, PROFILE_SIZE)?.cast::<AtomicU64>();
+    // SAFETY: As for the counter file.
+    let words = unsafe { slice::from_raw_parts(words, PROFILE_SIZE / size_of::<AtomicU64>()) };
+    Slots::new(words).ok_or_else(|| format!("{path}: no room for a slot"))
+}
+
+/// Maps the first `length` bytes of a file for good.
+fn map(path: &str, length: usize) -> Result<*mut c_void, String> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .open(path)
         .map_err(|error| format!("{path}: {error}"))?;
     let size = file.metadata().map_or(0, |metadata| metadata.len());
-    if size < FILE_SIZE as u64 {
-        return Err(format!("{path}: {size} bytes, not {FILE_SIZE}"));
+    if size < length as u64 {
+        return Err(format!("{path}: {size} bytes, not {length}"));
     }
     // SAFETY: A new mapping at an address of the kernel's choice touches no other memory.
     let address = unsafe {
         libc::mmap(
             ptr::null_mut(),
-            FILE_SIZE,
+            length,
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED,
             file.as_raw_fd(),
@@ -124,9 +142,7 @@ fn map(path: &str) -> Result<&'static [Line; MAX_VCPUS], String> {
     if address == libc::MAP_FAILED {
         return Err(format!("{path}: {}", std::io::Error::last_os_error()));
     }
-    // SAFETY: The mapping is page-aligned, as long as the array and never unmapped. Any bytes are
-    // valid atomics, and everything else that writes the file would only spoil the counts.
-    Ok(unsafe { &*address.cast::<[Line; MAX_VCPUS]>() })
+    Ok(address)
 }
 
 /// Finds a function of QEMU, which has loaded this library.
@@ -148,12 +164,20 @@ unsafe fn symbol<T>(name: &CStr) -> Result<T, String> {
 /// A block was translated: have its executions counted.
 extern "C" fn translated(tb: *mut c_void, _data: *mut c_void) {
     let Some(plugin) = PLUGIN.get() else { return };
-    // SAFETY: `tb` is the block that QEMU is translating; it is valid during this callback. The
-    // data given is a number and never followed as a pointer.
+    // SAFETY: `tb` is the block that QEMU is translating; it is valid during this callback.
+    let (address, insns) = unsafe { ((plugin.tb_vaddr)(tb), (plugin.tb_insns)(tb)) };
+    let kernel = address >> 63 != 0;
+    let plain = (insns << 1) | usize::from(kernel);
+    let (callback, data): (ExecCallback, usize) = match &plugin.profile {
+        Some(profile) if kernel => match profile.find(address, insns as u64) {
+            Some(slot) => (profiled, slot),
+            None => (lost, plain),
+        },
+        _ => (executed, plain),
+    };
+    // SAFETY: As above. The data given is a number and never followed as a pointer.
     unsafe {
-        let kernel = (plugin.tb_vaddr)(tb) >> 63 != 0;
-        let data = ((plugin.tb_insns)(tb) << 1) | usize::from(kernel);
-        (plugin.register_tb_exec)(tb, executed, CB_NO_REGS, ptr::without_provenance_mut(data));
+        (plugin.register_tb_exec)(tb, callback, CB_NO_REGS, ptr::without_provenance_mut(data));
     }
 }
 
@@ -164,4 +188,24 @@ extern "C" fn executed(vcpu: c_uint, data: *mut c_void) {
     if let Some(line) = plugin.lines.get(vcpu as usize) {
         line.add((data >> 1) as u64, data & 1 != 0);
     }
+}
+
+/// A block of the kernel that has a slot is entered.
+extern "C" fn profiled(vcpu: c_uint, data: *mut c_void) {
+    let Some(plugin) = PLUGIN.get() else { return };
+    let Some(profile) = &plugin.profile else {
+        return;
+    };
+    let instructions = profile.enter(data.addr());
+    if let Some(line) = plugin.lines.get(vcpu as usize) {
+        line.add(instructions, true);
+    }
+}
+
+/// A block of the kernel that found no slot is entered.
+extern "C" fn lost(vcpu: c_uint, data: *mut c_void) {
+    if let Some(profile) = PLUGIN.get().and_then(|plugin| plugin.profile.as_ref()) {
+        profile.lose((data.addr() >> 1) as u64);
+    }
+    executed(vcpu, data);
 }
