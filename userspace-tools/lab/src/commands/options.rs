@@ -76,7 +76,7 @@ impl GuestOptions {
 pub(super) struct Offloads(pub(super) Vec<String>);
 
 /// Reads a list of offloads, separated by commas; it may be empty.
-fn offloads(list: &str) -> Result<Offloads> {
+pub(super) fn offloads(list: &str) -> Result<Offloads> {
     let names: Vec<_> = list.split(',').filter(|name| !name.is_empty()).collect();
     if let Some(unknown) = names.iter().find(|name| !OFFLOADS.contains(name)) {
         bail!("{unknown}: known are {}", OFFLOADS.join(", "));

@@ -82,6 +82,16 @@ END"#,
     }],
 };
 
+/// The services whose loads can be named.
+static SERVICES: [Service; 2] = [REDIS, NGINX];
+
+/// All loads with their services.
+pub(super) fn all() -> impl Iterator<Item = (&'static Service, &'static Load)> {
+    SERVICES
+        .iter()
+        .flat_map(|service| service.loads.iter().map(move |load| (service, load)))
+}
+
 /// Names of offloads as sessions take them.
 pub(super) fn owned(offload: &[&str]) -> Vec<String> {
     offload.iter().map(|name| (*name).into()).collect()

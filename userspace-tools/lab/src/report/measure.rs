@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lab_count::Counts;
+use lab_count::{Counts, Profile};
 
 use super::{comparison::median, load, Load, Nic, Row};
 use crate::session::{Cmd, Counters, Output, Piece, Session};
@@ -47,6 +47,17 @@ pub struct Measured {
     pub row: Row,
     /// What the client left.
     pub output: Output,
+    /// Where the kernel's instructions went, if the session tells.
+    pub profile: Option<Profiled>,
+}
+
+/// The kernel's instructions during a load, those of the idle guest among them.
+#[derive(Clone, Debug)]
+pub struct Profiled {
+    /// All of them, as the plain counter has it.
+    pub counted: u64,
+    /// By blocks.
+    pub blocks: Profile,
 }
 
 /// Measures loads in one session.
@@ -85,7 +96,20 @@ impl Idle {
 struct Reading {
     at: Instant,
     insns: Option<Counts>,
+    profile: Option<Profile>,
     nic: Counters,
+}
+
+impl Reading {
+    /// What was executed after an earlier reading.
+    fn profile_since(&self, before: &Self) -> Option<Profiled> {
+        let blocks = self.profile.as_ref()?.since(before.profile.as_ref()?);
+        let counted = self.insns? - before.insns?;
+        Some(Profiled {
+            counted: counted.kernel,
+            blocks,
+        })
+    }
 }
 
 impl<'a> Meter<'a> {
@@ -123,7 +147,12 @@ impl<'a> Meter<'a> {
 
         let load = load::parse(&client.client, &output.stdout, &output.stderr).unwrap_or_default();
         let row = self.row(client, load, &before, &after, idle);
-        Ok(Measured { row, output })
+        let profile = after.profile_since(&before);
+        Ok(Measured {
+            row,
+            output,
+            profile,
+        })
     }
 
     /// What the idle guest executes.
@@ -152,6 +181,7 @@ impl<'a> Meter<'a> {
                 .counted
                 .then(|| self.session.instructions())
                 .transpose()?,
+            profile: self.session.profile()?,
             nic,
         })
     }

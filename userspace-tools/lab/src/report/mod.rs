@@ -11,13 +11,14 @@ mod comparison;
 pub mod load;
 mod measure;
 pub mod offload;
+pub mod profile;
 mod row;
 mod server;
 mod table;
 
 pub use comparison::{comparison, Column};
 pub use load::Load;
-pub use measure::{Client, Measured, Meter};
+pub use measure::{Client, Measured, Meter, Profiled};
 pub use row::{Machine, Nic, Report, Row};
 pub use server::{Ready, Server};
 pub(crate) use table::grouped;

@@ -32,6 +32,10 @@ use crate::{
 /// How long the guest may take to boot.
 const BOOT: Duration = Duration::from_secs(120);
 
+/// Files of the counting plugin in the session's folder.
+const COUNTS: &str = "count";
+const PROFILE: &str = "profile";
+
 /// Most cards of a guest: one PCI slot each, and one subnet.
 const MAX_CARDS: usize = 8;
 
@@ -139,6 +143,7 @@ pub struct Builder {
     params: String,
     append: Vec<String>,
     count: bool,
+    profile: bool,
     kvm: Kvm,
     host: u8,
     settings: Settings,
@@ -156,6 +161,7 @@ impl Default for Builder {
             params: String::new(),
             append: Vec::new(),
             count: false,
+            profile: false,
             kvm: Kvm::default(),
             host: 2,
             settings: Settings::default(),
@@ -260,6 +266,13 @@ impl Builder {
         self
     }
 
+    /// Counts guest instructions, those of the kernel by blocks too ([`Session::profile`]). Default: no.
+    pub fn profile(mut self, profile: bool) -> Self {
+        self.profile = profile;
+        self.count |= profile;
+        self
+    }
+
     /// Hardware virtualisation. Default: automatic.
     pub fn kvm(mut self, kvm: Kvm) -> Self {
         self.kvm = kvm;
@@ -308,7 +321,12 @@ impl Builder {
         let log = |part: &str| PathBuf::from(format!("{}-{part}.log", base.display()));
 
         let console = Console::new(log("console"));
-        let counts = self.count.then(|| counter_file(&dir)).transpose()?;
+        let file = |wanted: bool, name: &str, size: usize| {
+            let new = || plugin_file(&dir.join(name), size);
+            wanted.then(new).transpose()
+        };
+        let counts = file(self.count, COUNTS, lab_count::FILE_SIZE)?;
+        let profile = file(self.profile, PROFILE, lab_count::PROFILE_SIZE)?;
         let cards = self.start_cards(layout, &dir, log)?;
         let config = self.machine_config(layout, &facts, &dir, &console, kvm)?;
         let started = Instant::now();
@@ -329,6 +347,7 @@ impl Builder {
             wire: Wire::new(run.tools.clone()),
             console,
             counts,
+            profile,
             paths: Paths {
                 layout: layout.clone(),
                 release: facts.kernel_release,
@@ -396,7 +415,11 @@ impl Builder {
         let count = match self.count {
             true => {
                 let plugin = inner_path(layout, &layout.lib().join("liblab_count.so"))?;
-                Some((plugin, format!("{dir}/count")))
+                let profile = match self.profile {
+                    true => format!(",profile={dir}/{PROFILE}"),
+                    false => String::new(),
+                };
+                Some(format!("{plugin},counters={dir}/{COUNTS}{profile}"))
             }
             false => None,
         };
@@ -468,15 +491,15 @@ fn new_dir(run: &Path) -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn counter_file(dir: &Path) -> Result<File> {
-    let path = dir.join("count");
+/// A file that the counting plugin maps.
+fn plugin_file(path: &Path, size: usize) -> Result<File> {
     let file = File::options()
         .read(true)
         .write(true)
         .create_new(true)
-        .open(&path)
+        .open(path)
         .with_context(|| path.display().to_string())?;
-    file.set_len(lab_count::FILE_SIZE as u64)?;
+    file.set_len(size as u64)?;
     Ok(file)
 }
 

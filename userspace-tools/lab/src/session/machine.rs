@@ -43,8 +43,8 @@ pub(super) struct Config {
     pub(super) append: Vec<String>,
     pub(super) dir: String,
     pub(super) console: String,
-    /// Plugin and counter file, for a counted run.
-    pub(super) count: Option<(String, String)>,
+    /// Plugin with its arguments, for a counted run.
+    pub(super) count: Option<String>,
 }
 
 /// PCI address of a card in the guest.
@@ -124,8 +124,8 @@ impl Config {
             });
             args.extend(["-device".into(), device.to_string()]);
         }
-        if let Some((plugin, file)) = &self.count {
-            args.extend(["-plugin".into(), format!("{plugin},counters={file}")]);
+        if let Some(plugin) = &self.count {
+            args.extend(["-plugin".into(), plugin.clone()]);
         }
         args
     }
@@ -268,7 +268,7 @@ mod tests {
             append: vec!["nosmep".into()],
             dir: "/build/run/1/0".into(),
             console: "/build/log/console.log".into(),
-            count: Some(("/p.so".into(), "/count".into())),
+            count: Some("/p.so,counters=/count".into()),
         }
     }
 

@@ -55,7 +55,7 @@ use std::{
 };
 
 use anyhow::{anyhow, bail, Context, Result};
-use lab_count::Counts;
+use lab_count::{Counts, Profile};
 use lab_proto::Interface;
 
 use crate::util::Kernel;
@@ -87,6 +87,7 @@ pub struct Session {
     wire: Wire,
     console: console::Console,
     counts: Option<File>,
+    profile: Option<File>,
     paths: builder::Paths,
     host: u8,
     tap: bool,
@@ -134,6 +135,17 @@ impl Session {
     pub fn instructions(&self) -> Result<Counts> {
         let file = self.counts.as_ref().context("session does not count")?;
         Counts::read(file).context("counter file")
+    }
+
+    /// The kernel's instructions since the start of the machine, by blocks; `None` without
+    /// [`Builder::profile`].
+    ///
+    /// # Errors
+    ///
+    /// The profile file cannot be read.
+    pub fn profile(&self) -> Result<Option<Profile>> {
+        let read = |file| Profile::read(file).context("profile file");
+        self.profile.as_ref().map(read).transpose()
     }
 
     /// Whether the guest runs on hardware virtualisation.

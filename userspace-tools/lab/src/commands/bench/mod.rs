@@ -3,6 +3,7 @@
 //! `lab bench`.
 
 mod nic;
+mod profile;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,10 +12,10 @@ use std::{
 
 use anyhow::{ensure, Context, Result};
 
-use super::workloads::{owned, Service, NGINX, REDIS, REDIS_SHORT};
+use super::workloads::{owned, Load, Service, NGINX, REDIS, REDIS_SHORT};
 use crate::{
     build,
-    report::{comparison, Column, Machine, Meter, Ready, Report, Row, Server},
+    report::{comparison, Column, Machine, Measured, Meter, Ready, Report, Row, Server},
     session::{self, Driver, Entered, Session},
     util::Layout,
 };
@@ -34,7 +35,7 @@ const OFFLOADS: [&[&str]; 5] = [
 /// Arguments of `lab bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// All of them, if none is named
+    /// All of them but the profile, if none is named
     #[command(subcommand)]
     bench: Option<Bench>,
 }
@@ -46,6 +47,8 @@ enum Bench {
     Driver(BenchArgs),
     /// Kernel instructions per transaction with connections set up and ended by the host and by the card
     Setup(BenchArgs),
+    /// Kernel functions that a transaction's instructions are executed in, offloads side by side
+    Profile(profile::Args),
     /// Time and instructions per packet in the card's stack, on this machine
     Nic {
         /// Where to write the figures; build/report/bench-nic.json without
@@ -98,6 +101,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     match &args.bench {
         Some(Bench::Driver(args)) => drivers(args, layout)?,
         Some(Bench::Setup(args)) => offloads(args, layout)?,
+        Some(Bench::Profile(args)) => profile::run(args, layout)?,
         Some(Bench::Nic { json }) => packets(json.as_deref())?,
         None => {
             packets(None)?;
@@ -183,8 +187,9 @@ fn offloads(args: &BenchArgs, layout: &Layout) -> Result<()> {
     )
 }
 
-fn offload_name(offload: &[&str]) -> String {
-    match offload {
+fn offload_name<S: AsRef<str>>(offload: &[S]) -> String {
+    let names: Vec<_> = offload.iter().map(AsRef::as_ref).collect();
+    match names.as_slice() {
         [] => "host".into(),
         names => names.join(","),
     }
@@ -216,17 +221,22 @@ fn loads(
 ) -> Result<()> {
     for load in service.loads {
         let measured = meter.measure(&service.client(load, offload), |_| ())?;
-        let (row, output) = (measured.row, measured.output);
-        ensure!(
-            output.status.success() && row.errors == Some(0),
-            "{}: {}, {:?} errors\n{}{}",
-            load.name,
-            output.status,
-            row.errors,
-            output.stdout,
-            output.stderr
-        );
-        rows.push(row);
+        check(load, &measured)?;
+        rows.push(measured.row);
     }
+    Ok(())
+}
+
+/// A load that failed in part is no measurement.
+fn check(load: &Load, Measured { row, output, .. }: &Measured) -> Result<()> {
+    ensure!(
+        output.status.success() && row.errors == Some(0),
+        "{}: {}, {:?} errors\n{}{}",
+        load.name,
+        output.status,
+        row.errors,
+        output.stdout,
+        output.stderr
+    );
     Ok(())
 }
