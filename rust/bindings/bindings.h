@@ -24,6 +24,7 @@
 #include <net/page_pool/types.h>
 
 #include "closing.h"
+#include "held.h"
 #include "ports.h"
 #include "tcp.h"
 

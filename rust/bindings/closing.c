@@ -240,6 +240,10 @@ enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 	to->retries = READ_ONCE(net->ipv4.sysctl_tcp_orphan_retries) ?: 8;
 	to->ecn = tcp_ecn_mode_rfc3168(tp);
 	to->ack_due = inet_csk_ack_scheduled(sk);
+	to->held = !tp->packets_out && acceltcp_is_held(sk);
+	/* The SYN may be among what is acknowledged. */
+	to->first_answer = to->len && tp->bytes_acked <= 1 &&
+		(!tp->bytes_sent || tcp_jiffies32 - tp->lsndtime <= 1);
 	return ACCELTCP_STAYS_NOT;
 }
 

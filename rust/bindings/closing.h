@@ -54,6 +54,8 @@ struct acceltcp_closing {
 	bool closing;
 	bool ecn;
 	bool ack_due;
+	bool held;		/* an answer waits, see held.h */
+	bool first_answer;	/* all data that was sent, and that lately */
 };
 
 /* Bytes of all headers of a template at most: two VLANs, IPv6, TCP, timestamps. */

@@ -6,6 +6,8 @@
 //!
 //! * `key_interval`: seconds between two rotations of the cookies' keys; 1 to 86400, 300 at first.
 //! * `key_rotate`: 1 has all cards rotate them now. It cannot be read.
+//! * `teardown_hold_us`: microseconds that a small first answer may wait for the end of its connection; 0 to 10000,
+//!   250 at first.
 
 use crate::{
     net::sysctl::{
@@ -13,18 +15,22 @@ use crate::{
         Kind,
         Registration, //
     },
-    offload::keys,
+    offload::{
+        forecast,
+        keys, //
+    },
 };
 use kernel::prelude::*;
 
-static SYSCTLS: [Entry; 2] = [
+static SYSCTLS: [Entry; 3] = [
     (c"key_interval", Kind::Value(&keys::INTERVAL)),
     (c"key_rotate", Kind::Trigger(keys::demand)),
+    (c"teardown_hold_us", Kind::Value(&forecast::HOLD_US)),
 ];
 
 /// Everything that the operator can reach.
 pub(crate) struct Control {
-    _sysctls: Registration<2>,
+    _sysctls: Registration<3>,
 }
 
 impl Control {

@@ -97,6 +97,12 @@ pub(crate) trait Ulp: Send + Sync + 'static {
     /// (process context).
     fn changed(sk: Locked<'_>, data: &Arc<Self>);
 
+    /// How long the first answer of a connection may wait for the connection's end, in nanoseconds; 0 for not at all.
+    fn wait_ns(data: &Self) -> u32;
+
+    /// An answer has begun to wait.
+    fn held(data: &Self);
+
     /// The last user of a connection closes it (process context). True has the socket forgotten, without a word to
     /// the peer.
     fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool;
@@ -109,14 +115,33 @@ pub(crate) trait Ulp: Send + Sync + 'static {
     fn closed();
 }
 
+/// A use of the module by one of the functions below, which may sleep while another thread has the socket give up
+/// the ULP. They return into the module's text, which `exit` waits for by `synchronize_rcu_tasks()`.
+struct ModuleUse(());
+
+impl ModuleUse {
+    fn new() -> Self {
+        // SAFETY: The caller's socket has the ULP, so there is a use of the module already.
+        unsafe { bindings::acceltcp_module_get((*ops()).owner) };
+        Self(())
+    }
+}
+
+impl Drop for ModuleUse {
+    fn drop(&mut self) {
+        // SAFETY: The use of `new()`.
+        unsafe { bindings::module_put((*ops()).owner) };
+    }
+}
+
 struct Cell<T>(UnsafeCell<T>);
 
 // SAFETY: Written in `Registration::new()`, before anyone reads.
 unsafe impl<T> Sync for Cell<T> {}
 
-/// Copies of the operations of `tcp_prot` and `tcpv6_prot`.
-static PROTOS: [Cell<core::mem::MaybeUninit<bindings::proto>>; 2] =
-    [const { Cell(UnsafeCell::new(core::mem::MaybeUninit::uninit())) }; 2];
+/// Copies of the operations of `tcp_prot` and `tcpv6_prot`, and of these with a `sendmsg()` of ours.
+static PROTOS: [Cell<core::mem::MaybeUninit<bindings::proto>>; 4] =
+    [const { Cell(UnsafeCell::new(core::mem::MaybeUninit::uninit())) }; 4];
 /// Operations of the ULP.
 static OPS: Cell<core::mem::MaybeUninit<bindings::tcp_ulp_ops>> =
     Cell(UnsafeCell::new(core::mem::MaybeUninit::uninit()));
@@ -132,6 +157,11 @@ fn copy(family: Family) -> *mut bindings::proto {
     PROTOS[family as usize].0.get().cast()
 }
 
+/// The copy that young connections have whose first answer may wait. It is left with the first write that does not.
+fn holding(family: Family) -> *mut bindings::proto {
+    PROTOS[family as usize + 2].0.get().cast()
+}
+
 fn ops() -> *mut bindings::tcp_ulp_ops {
     OPS.0.get().cast()
 }
@@ -143,7 +173,7 @@ impl Registration {
     /// Registers the ULP of `module`.
     pub(crate) fn new<U: Ulp>(module: &'static ThisModule) -> Result<Self> {
         for family in [Family::V4, Family::V6] {
-            // SAFETY: Nobody uses the copy before the ULP is registered.
+            // SAFETY: Nobody uses the copies before the ULP is registered.
             unsafe {
                 let copy = copy(family);
                 copy.copy_from_nonoverlapping(base(family), 1);
@@ -154,6 +184,9 @@ impl Registration {
                 (*copy).unhash = Some(unhash::<U>);
                 // Sockets hold the module by the ULP; see `acceltcp_child_adopt()` for TIME_WAIT.
                 (*copy).owner = core::ptr::null_mut();
+                let holding = holding(family);
+                holding.copy_from_nonoverlapping(copy, 1);
+                (*holding).sendmsg = Some(sendmsg::<U>);
             }
         }
         // SAFETY: As above.
@@ -286,6 +319,7 @@ unsafe extern "C" fn clone<U: Ulp>(
     // not take a reference to the module for a child, but gives one back when the child dies.
     unsafe {
         let sk = socket(sk);
+        let family = sk.family();
         let data = bindings::acceltcp_ulp_data(sk.as_raw()).cast::<U>();
         if !data.is_null() {
             let listener = core::mem::ManuallyDrop::new(Arc::from_raw(data.cast_const()));
@@ -293,9 +327,12 @@ unsafe extern "C" fn clone<U: Ulp>(
             if U::answers(&listener) {
                 bindings::acceltcp_child_answers(sk.as_raw());
             }
+            if U::wait_ns(&listener) != 0 {
+                bindings::acceltcp_prot_change(sk.as_raw(), copy(family), holding(family));
+            }
         }
         bindings::acceltcp_module_get((*ops()).owner);
-        bindings::acceltcp_child_adopt(sk.as_raw(), base(sk.family()));
+        bindings::acceltcp_child_adopt(sk.as_raw(), base(family));
     }
 }
 
@@ -355,16 +392,45 @@ unsafe extern "C" fn close<U: Ulp>(sk: *mut bindings::sock, timeout: c_long) {
             });
         }
     }
-    // SAFETY: The base has this operation. It may give up the socket's reference to the module, and sleep then: so
-    // there is another one meanwhile. We return into the module's text, which `exit` waits for by
-    // `synchronize_rcu_tasks()`.
+    let _module = ModuleUse::new();
+    // SAFETY: The base has this operation. It may give up the socket's reference to the module.
     unsafe {
-        bindings::acceltcp_module_get((*ops()).owner);
         if let Some(close) = (*base(family)).close {
             close(sk.as_raw(), timeout);
         }
-        bindings::module_put((*ops()).owner);
     }
+}
+
+/// # Safety
+///
+/// See [`socket`].
+unsafe extern "C" fn sendmsg<U: Ulp>(
+    sk: *mut bindings::sock,
+    msg: *mut bindings::msghdr,
+    size: usize,
+) -> c_int {
+    // SAFETY: See `socket()`.
+    let sk = unsafe { socket(sk) };
+    let _module = ModuleUse::new();
+    let data = data::<U>(sk);
+    let wait_ns = data.as_ref().map_or(0, |data| U::wait_ns(data));
+    let mut result = 0;
+    // SAFETY: The socket is alive and not locked, the message the caller's.
+    let what = unsafe { bindings::acceltcp_write(sk.as_raw(), msg, size, wait_ns, &mut result) };
+    match what {
+        bindings::acceltcp_write_ACCELTCP_WRITE_HELD => {
+            if let Some(data) = data {
+                U::held(&data);
+            }
+        }
+        bindings::acceltcp_write_ACCELTCP_WRITE_HELD_TOO => {}
+        // SAFETY: The socket is alive; both are copies of its base.
+        _ => unsafe {
+            let family = sk.family();
+            bindings::acceltcp_prot_change(sk.as_raw(), holding(family), copy(family));
+        },
+    }
+    result
 }
 
 /// # Safety
@@ -379,6 +445,7 @@ unsafe extern "C" fn setsockopt<U: Ulp>(
 ) -> c_int {
     // SAFETY: See `socket()`.
     let sk = unsafe { socket(sk) };
+    let _module = ModuleUse::new();
     if level == U::LEVEL {
         let value = OptionValue {
             value,
@@ -396,8 +463,9 @@ unsafe extern "C" fn setsockopt<U: Ulp>(
     if level == bindings::SOL_TCP as c_int && option == TCP_ULP && sk.state() == State::Other {
         return give_way::<U>(sk, level, option, value, len);
     }
-    // SAFETY: The base has this operation.
+    // SAFETY: The base has this operation. What waits must not find itself corked.
     let result = unsafe {
+        bindings::acceltcp_let_go(sk.as_raw());
         (*base(sk.family()))
             .setsockopt
             .map_or(ENOPROTOOPT.to_errno(), |set| {
@@ -486,6 +554,7 @@ unsafe extern "C" fn getsockopt<U: Ulp>(
 ) -> c_int {
     // SAFETY: See `socket()`.
     let sk = unsafe { socket(sk) };
+    let _module = ModuleUse::new();
     if level != U::LEVEL {
         // SAFETY: The base has this operation.
         return unsafe {

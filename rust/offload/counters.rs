@@ -44,6 +44,10 @@ counters! {
     setup_no_memory,
     /// Connections that a card was handed to end them.
     teardown_handed_over,
+    /// First answers of connections that were held back for a moment.
+    teardown_held,
+    /// Connections among those that were handed over with their answer.
+    teardown_held_over,
     /// Connections that were with a card when it lost its state, or was taken away.
     teardown_lost,
     /// Frames of connections that a card ends, which were on their way when they were handed over.

@@ -7,7 +7,7 @@
 //! * [`socket`]: the ULP and its socket options; [`listen`]: listeners; [`template`]: what they want;
 //!   [`rules`]: what cards have for them; [`keys`]: the keys of cookies; [`accept`]: connections that a card
 //!   has set up; [`teardown`]: connections that a card ends; [`late`]: what is still on its way of those;
-//!   [`credits`]: how many a card takes; [`counters`]: what is counted.
+//!   [`credits`]: how many a card takes; [`forecast`]: which are about to end; [`counters`]: what is counted.
 //!
 //! Lock order: the device's own locks, or a socket's, then the list of listeners. The locks of [`device`] and
 //! [`rules::Published`] are innermost.
@@ -16,6 +16,7 @@ pub(crate) mod accept;
 pub(crate) mod counters;
 pub(crate) mod credits;
 pub(crate) mod device;
+pub(crate) mod forecast;
 pub(crate) mod keys;
 mod late;
 pub(crate) mod listen;

@@ -4,6 +4,11 @@
 
 use super::{
     accept,
+    counters::{
+        count,
+        Counter, //
+    },
+    forecast::Forecast,
     listen,
     teardown, //
 };
@@ -47,8 +52,10 @@ pub(crate) mod flag {
     pub(crate) const DEFER: u32 = 1 << 3;
     /// The server speaks first.
     pub(crate) const SERVER_FIRST: u32 = 1 << 4;
+    /// No answer waits for the end of its connection.
+    pub(crate) const NO_HOLD: u32 = 1 << 5;
     /// All bits.
-    pub(crate) const ALL: u32 = SETUP | TEARDOWN | DEFER | SERVER_FIRST;
+    pub(crate) const ALL: u32 = SETUP | TEARDOWN | DEFER | SERVER_FIRST | NO_HOLD;
 }
 
 /// Why connections are set up by the host.
@@ -78,6 +85,7 @@ pub(crate) mod reason {
 /// What a socket asks for; its children share it until they ask for something else.
 pub(crate) struct Options {
     flags: Atomic<u32>,
+    forecast: Forecast,
 }
 
 impl Options {
@@ -90,6 +98,7 @@ impl Options {
         Ok(Arc::new(
             Self {
                 flags: Atomic::new(flags),
+                forecast: Forecast::new(),
             },
             GFP_KERNEL,
         )?)
@@ -123,7 +132,11 @@ impl Ulp for Options {
         }
         let flags = value.read_u32()?;
         let (defer, first) = (flags & flag::DEFER != 0, flags & flag::SERVER_FIRST != 0);
-        if flags & !flag::ALL != 0 || (defer || first) && flags & flag::SETUP == 0 || defer && first
+        let no_hold = flags & flag::NO_HOLD != 0;
+        if flags & !flag::ALL != 0
+            || (defer || first) && flags & flag::SETUP == 0
+            || defer && first
+            || no_hold && flags & flag::TEARDOWN == 0
         {
             return Err(EINVAL);
         }
@@ -172,7 +185,19 @@ impl Ulp for Options {
         data.flags() & flag::TEARDOWN != 0
     }
 
+    fn wait_ns(data: &Self) -> u32 {
+        match data.flags() & (flag::TEARDOWN | flag::NO_HOLD) {
+            flag::TEARDOWN => data.forecast.wait_ns(),
+            _ => 0,
+        }
+    }
+
+    fn held(data: &Self) {
+        data.forecast.held();
+        count(Counter::teardown_held);
+    }
+
     fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool {
-        data.flags() & flag::TEARDOWN != 0 && teardown::hand_over(sk)
+        data.flags() & flag::TEARDOWN != 0 && teardown::hand_over(sk, &data.forecast)
     }
 }

@@ -14,6 +14,7 @@ use super::{
         Counter, //
     },
     device,
+    forecast::Forecast,
     late, //
 };
 use crate::net::{
@@ -39,13 +40,13 @@ const MAX_DATA: usize = u16::MAX as usize - METADATA - Closing::HEADERS;
 
 /// Hands `sk`, which its last user closes, over to a card (process context). Returns whether the card has it: then the
 /// host is to forget it at once.
-pub(super) fn hand_over(sk: Locked<'_>) -> bool {
-    let result = try_hand_over(sk);
+pub(super) fn hand_over(sk: Locked<'_>, forecast: &Forecast) -> bool {
+    let result = try_hand_over(sk, forecast);
     count(result.err().unwrap_or(Counter::teardown_handed_over));
     result.is_ok()
 }
 
-fn try_hand_over(sk: Locked<'_>) -> Result<(), Counter> {
+fn try_hand_over(sk: Locked<'_>, forecast: &Forecast) -> Result<(), Counter> {
     let closing = Closing::new(sk).map_err(reason)?;
     let len = closing.len as usize;
     let Some(card) = device::find(closing.device()) else {
@@ -66,6 +67,12 @@ fn try_hand_over(sk: Locked<'_>) -> Result<(), Counter> {
             _ => Counter::teardown_no_room,
         })?;
     late::remember(closing.key, closing.rcv_isn);
+    if closing.first_answer {
+        forecast.ended();
+    }
+    if closing.held {
+        count(Counter::teardown_held_over);
+    }
     Ok(())
 }
 

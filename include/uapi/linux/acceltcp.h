@@ -31,6 +31,11 @@
 #define ACCELTCP_OFFLOAD_DEFER		(1U << 3)
 /* With SETUP, not with DEFER: the server speaks first. */
 #define ACCELTCP_OFFLOAD_SERVER_FIRST	(1U << 4)
+/*
+ * With TEARDOWN: no write waits for a close() shortly after it, with which it
+ * would leave in one frame (see sysctl net.acceltcp.teardown_hold_us).
+ */
+#define ACCELTCP_OFFLOAD_NO_HOLD	(1U << 5)
 
 /* In struct acceltcp_status. */
 struct acceltcp_status {

@@ -21,7 +21,7 @@ const LIBRARY: &str = "libacceltcp_preload.so";
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// What to ask for: setup, teardown, defer, server-first, separated by commas
+    /// What to ask for: setup, teardown, defer, server-first, no-hold, separated by commas
     #[arg(long, default_value = "setup", value_name = "LIST")]
     offload: Offload,
     /// The library to load

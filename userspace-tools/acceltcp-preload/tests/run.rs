@@ -85,7 +85,7 @@ fn nothing_asked_is_nothing_told() {
 
 #[test]
 fn bad_lists_are_refused_before_the_command_runs() {
-    for list in ["magic", "defer", "setup,defer,server-first"] {
+    for list in ["magic", "defer", "setup,defer,server-first", "no-hold"] {
         let output = run(list);
         assert!(
             !output.status.success() && output.stdout.is_empty(),

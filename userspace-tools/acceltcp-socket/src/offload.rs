@@ -18,15 +18,18 @@ bitflags::bitflags! {
         const DEFER = uapi::ACCELTCP_OFFLOAD_DEFER;
         /// With `SETUP`, not with `DEFER`: the server speaks first.
         const SERVER_FIRST = uapi::ACCELTCP_OFFLOAD_SERVER_FIRST;
+        /// With `TEARDOWN`: no write waits for a close shortly after it.
+        const NO_HOLD = uapi::ACCELTCP_OFFLOAD_NO_HOLD;
     }
 }
 
 /// Names for people.
-const NAMES: [(&str, Offload); 4] = [
+const NAMES: [(&str, Offload); 5] = [
     ("setup", Offload::SETUP),
     ("teardown", Offload::TEARDOWN),
     ("defer", Offload::DEFER),
     ("server-first", Offload::SERVER_FIRST),
+    ("no-hold", Offload::NO_HOLD),
 ];
 
 impl Offload {
@@ -36,6 +39,7 @@ impl Offload {
         Self::all().contains(self)
             && (self.contains(Self::SETUP) || !self.intersects(first))
             && !self.contains(first)
+            && (self.contains(Self::TEARDOWN) || !self.contains(Self::NO_HOLD))
     }
 }
 
@@ -60,7 +64,7 @@ impl fmt::Display for UnknownOffload {
             }
             Self::Combination(list) => write!(
                 f,
-                "{list}: defer and server-first need setup, and exclude each other"
+                "{list}: defer and server-first need setup and exclude each other, no-hold needs teardown"
             ),
         }
     }
@@ -106,7 +110,7 @@ mod tests {
 
     #[test]
     fn lists_round_trip() {
-        for bits in 0..32 {
+        for bits in 0..64 {
             let Some(list) = Offload::from_bits(bits) else {
                 continue;
             };
@@ -125,7 +129,8 @@ mod tests {
         let error = "setup,magic".parse::<Offload>().unwrap_err();
         let text = error.to_string();
         assert!(
-            text.contains("\"magic\"") && text.ends_with("setup, teardown, defer, server-first")
+            text.contains("\"magic\"")
+                && text.ends_with("setup, teardown, defer, server-first, no-hold")
         );
     }
 

@@ -22,6 +22,8 @@ pub const ACCELTCP_OFFLOAD_TEARDOWN: u32 = 1 << 1;
 pub const ACCELTCP_OFFLOAD_DEFER: u32 = 1 << 3;
 /// The server speaks first.
 pub const ACCELTCP_OFFLOAD_SERVER_FIRST: u32 = 1 << 4;
+/// No write waits for a close shortly after it.
+pub const ACCELTCP_OFFLOAD_NO_HOLD: u32 = 1 << 5;
 
 /// Connections are set up by the card.
 pub const ACCELTCP_REASON_NONE: u32 = 0;

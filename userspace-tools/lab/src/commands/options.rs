@@ -9,7 +9,7 @@ use anyhow::{bail, Result};
 use crate::session::{Builder, Driver, Session};
 
 /// The offloads that the module has.
-const OFFLOADS: &[&str] = &["setup", "teardown", "defer", "server-first"];
+const OFFLOADS: &[&str] = &["setup", "teardown", "defer", "server-first", "no-hold"];
 
 /// What the guest is made of.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub(super) struct GuestOptions {
     /// Driver of the cards
     #[arg(long, value_enum, default_value_t)]
     pub(super) driver: Driver,
-    /// Offloads that the guest's listeners ask for: a list of setup, teardown, defer and server-first
+    /// Offloads that the guest's listeners ask for: a list of setup, teardown, defer, server-first, no-hold
     #[arg(long, default_value = "", hide_default_value = true, value_name = "LIST",
           value_parser = offloads)]
     pub(super) offload: Offloads,
@@ -86,6 +86,9 @@ pub(super) fn offloads(list: &str) -> Result<Offloads> {
     if first == [true; 2] || (first != [false; 2] && !has("setup")) {
         bail!("defer and server-first need setup, and exclude each other");
     }
+    if has("no-hold") && !has("teardown") {
+        bail!("no-hold needs teardown");
+    }
     Ok(Offloads(names.into_iter().map(str::to_string).collect()))
 }
 
@@ -101,10 +104,16 @@ mod tests {
             "setup,defer",
             "server-first,setup",
             "setup,teardown",
+            "teardown,no-hold",
         ] {
             assert_eq!(offloads(list).unwrap().0.join(","), list);
         }
-        for list in ["defer", "server-first", "setup,defer,server-first"] {
+        for list in [
+            "defer",
+            "server-first",
+            "setup,defer,server-first",
+            "no-hold",
+        ] {
             assert!(offloads(list).is_err(), "{list}");
         }
         let error = offloads("teleport").unwrap_err();

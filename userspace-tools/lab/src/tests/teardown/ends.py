@@ -157,6 +157,16 @@ def close(name):
     socks.pop(name).close()
 
 
+def reply(name, sizes, flags=0, cork=False):
+    """Writes, of which the last has these flags, and closes at once."""
+    for size in sizes[:-1]:
+        send(name, size)
+    if cork:
+        socks[name].setsockopt(SOL_TCP, socket.TCP_CORK, 1)
+    send(name, sizes[-1], flags)
+    close(name)
+
+
 def duplicate(name, other):
     socks[other] = socks[name].dup()
     places[other] = places[name]

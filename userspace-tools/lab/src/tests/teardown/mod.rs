@@ -6,6 +6,7 @@ mod card;
 mod faults;
 mod forms;
 mod full;
+mod held;
 mod host;
 mod judge;
 mod limits;
@@ -40,6 +41,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "connections for which card or driver have no place stay with the host",
             240,
             limits::limits,
+        ),
+        case(
+            "held",
+            "an answer waits a little for the close that follows it, and no longer",
+            240,
+            held::held,
         ),
         case(
             "credits",
