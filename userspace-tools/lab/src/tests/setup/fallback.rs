@@ -60,7 +60,8 @@ pub(super) fn fallback(context: &Context<'_>) -> Result<()> {
 
     for flags in [
         4,
-        1 << 5,
+        1 << 6,
+        SETUP | 1 << 5,
         1 << 31,
         DEFER,
         SERVER_FIRST,
