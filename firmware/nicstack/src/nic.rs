@@ -10,6 +10,7 @@ use crate::lock::Lock;
 use crate::memory::{Capacity, MemoryError, Partition, Usage};
 use crate::recent::Recent;
 use crate::stats::{Counter, Stats};
+use crate::teardown::tcb::State;
 use crate::teardown::{Owner, Teardown};
 use crate::wire::segment::Content;
 use acceltcp_abi::cmd;
@@ -210,5 +211,10 @@ impl<M: Memory> Nic<M> {
             buffers,
             time_wait,
         ]
+    }
+
+    /// How many of the connections that are ended are in each state.
+    pub fn flows_by_state(&self) -> [(State, u32); State::ALL.len()] {
+        self.teardown.by_state()
     }
 }

@@ -48,6 +48,37 @@ fn data_and_fin_leave_in_one_segment() {
 }
 
 #[test]
+fn connections_are_counted_by_state() {
+    let mut nic = Ending::empty();
+    let host = |port, flags| Host {
+        port,
+        flags,
+        ..Host::default()
+    };
+    nic.hand_over(&host(1, hand_over::PEER_FIN), b"x");
+    nic.hand_over(&host(2, 0), b"x");
+    assert_eq!(nic.states(), [1, 0, 0, 1]);
+    nic.peer(0, 0, FIN, b"");
+    assert_eq!(nic.states(), [0, 0, 1, 1]);
+    nic.hand_over(&host(3, 0), b"x");
+    nic.peer(0, 2, NONE, b"");
+    assert_eq!(nic.states(), [0, 1, 1, 1]);
+    // The host has had another connection of the tuple since.
+    nic.hand_over(&host(3, hand_over::PEER_FIN), b"x");
+    assert_eq!(nic.states(), [0, 0, 1, 2]);
+    nic.peer(0, 2, NONE, b"");
+    assert_eq!(nic.states(), [0, 0, 1, 1]);
+    nic.hand_over(&host(4, 0), b"x");
+    nic.peer(0, 2, FIN, b"");
+    assert_eq!(nic.states(), [0, 0, 1, 1], "from FIN-WAIT-1 to TIME-WAIT");
+    nic.wait(250_000);
+    assert_eq!(nic.states(), [0; 4], "given up");
+    nic.hand_over(&host(5, 0), b"x");
+    nic.card.nic.reset();
+    assert_eq!(nic.states(), [0; 4]);
+}
+
+#[test]
 fn frames_are_the_hosts() {
     let host = Host {
         vlan: Some(Tag {

@@ -120,6 +120,7 @@ fn run(time_wait_ms: u32) {
     ending.wait(250_000);
     let usage = ending.card.nic.usage();
     assert_eq!([3, 4, 5].map(|table| usage[table].used), [0; 3]);
+    assert_eq!(ending.states(), [0; 4]);
     let count =
         |counters: &[Counter]| -> u64 { counters.iter().map(|c| ending.card.count(*c)).sum() };
     let taken = count(&[Counter::TeardownTaken]);

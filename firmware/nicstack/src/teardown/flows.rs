@@ -7,7 +7,7 @@
 
 use super::buffers::Data;
 use super::path::Path;
-use super::tcb::{Tcb, Timer};
+use super::tcb::{State, Tcb, Timer};
 use crate::chains::{Chain, Chains, Pool};
 use crate::clock::Instant;
 use crate::cookie::Tuple;
@@ -68,6 +68,8 @@ pub(super) struct Flows {
     of_wheel: Region,
     records: Region,
     used: AtomicU32,
+    /// Of these, how many are in each state.
+    states: [AtomicU32; State::ALL.len()],
     refused: AtomicU32,
 }
 
@@ -95,6 +97,7 @@ impl Flows {
             of_wheel,
             records,
             used: AtomicU32::new(0),
+            states: Default::default(),
             refused: AtomicU32::new(0),
         }
     }
@@ -115,6 +118,19 @@ impl Flows {
             used: self.used.load(Ordering::Relaxed),
             capacity,
             refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How many entries are in each state. They move on meanwhile: only without workers do they add up.
+    pub(super) fn by_state(&self) -> [(State, u32); State::ALL.len()] {
+        State::ALL.map(|state| (state, self.states[state as usize].load(Ordering::Relaxed)))
+    }
+
+    /// The state of an entry is another one now.
+    pub(super) fn moved(&self, old: State, new: State) {
+        if old != new {
+            self.states[new as usize].fetch_add(1, Ordering::Relaxed);
+            self.states[old as usize].fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -175,19 +191,25 @@ impl Flows {
         self.chains.hash_of(self.of_chains.of(imem), number)
     }
 
-    /// Puts an entry into its chain; [`Flows::save`] is to follow. `None` when there is no room.
-    pub(super) fn insert(&self, imem: &[AtomicU64], chain: &mut Chain<'_>) -> Option<u32> {
+    /// Puts an entry in `state` into its chain; [`Flows::save`] is to follow. `None` when there is no room.
+    pub(super) fn insert(
+        &self,
+        imem: &[AtomicU64],
+        chain: &mut Chain<'_>,
+        state: State,
+    ) -> Option<u32> {
         let words = self.of_chains.of(imem);
         let Some(number) = self.pool.take(|number| self.chains.word(words, number)) else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         };
         self.used.fetch_add(1, Ordering::Relaxed);
+        self.states[state as usize].fetch_add(1, Ordering::Relaxed);
         chain.insert(number);
         Some(number)
     }
 
-    /// Takes an entry out of its chain, and frees it.
+    /// Takes an entry out of its chain, and frees it; `record` is as it was saved.
     pub(super) fn remove(
         &self,
         imem: &[AtomicU64],
@@ -203,6 +225,7 @@ impl Flows {
         if let (true, Some(word)) = (chain.remove(number), word) {
             self.pool.give(number, word);
             self.used.fetch_sub(1, Ordering::Relaxed);
+            self.states[record.tcb.state() as usize].fetch_sub(1, Ordering::Relaxed);
         }
     }
 

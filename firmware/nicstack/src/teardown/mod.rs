@@ -27,7 +27,7 @@ use self::flows::{Flows, Record};
 use self::machine::{Incoming, Next};
 use self::path::Path;
 use self::sender::Sender;
-use self::tcb::{Tcb, Template};
+use self::tcb::{State, Tcb, Template};
 use self::time_wait::{Entry, TimeWait, Verdict};
 use crate::chains::Chain;
 use crate::clock::Latest;
@@ -118,6 +118,11 @@ impl Teardown {
             self.buffers.usage(),
             self.time_wait.usage(),
         ]
+    }
+
+    /// Flows in each state.
+    pub(crate) fn by_state(&self) -> [(State, u32); State::ALL.len()] {
+        self.flows.by_state()
     }
 
     /// Takes `key` as salt, if there is none: peers cannot choose who shares a chain.
@@ -247,7 +252,7 @@ impl<M: Memory> Nic<M> {
         let full = (Counter::TeardownFull, spent);
         let data = self.teardown.buffers.store(&self.emem, segment.tcp.data);
         let data = data.ok_or(full)?;
-        let Some(number) = flows.insert(&self.memory, &mut chain) else {
+        let Some(number) = flows.insert(&self.memory, &mut chain, tcb.state()) else {
             self.teardown.buffers.free(&self.emem, data);
             return Err(full);
         };
@@ -296,6 +301,7 @@ impl<M: Memory> Nic<M> {
                     self.free(&mut held.record, 0);
                 }
                 let tcb = &mut held.record.tcb;
+                flows.moved(old.state(), tcb.state());
                 flows.arm(&self.memory, now, held.number, Some(old), tcb);
                 flows.save(&self.emem, held.number, &held.record);
                 return;
@@ -316,7 +322,7 @@ impl<M: Memory> Nic<M> {
             }
             Next::End(reason) => self.stats.count(reason),
         }
-        // The slot of the timer is the one that it was armed in.
+        // The slot of the timer and the state are those that it was saved with.
         let armed = Record::new(*old, held.record.path, Data::default());
         flows.remove(&self.memory, &mut held.chain, held.number, &armed);
         self.free(&mut held.record, 1);

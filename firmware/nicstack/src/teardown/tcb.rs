@@ -20,6 +20,21 @@ pub enum State {
     LastAck,
 }
 
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::FinWait1, Self::FinWait2, Self::Closing, Self::LastAck];
+
+    /// Name, for people and tools.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FinWait1 => "fin_wait_1",
+            Self::FinWait2 => "fin_wait_2",
+            Self::Closing => "closing",
+            Self::LastAck => "last_ack",
+        }
+    }
+}
+
 /// What the timer of a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {

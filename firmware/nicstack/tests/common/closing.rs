@@ -242,6 +242,15 @@ impl Ending {
         let segments = port.to_wire.iter().map(|frame| Segment::parse(frame));
         self.sent.extend(segments);
         self.credits.extend(port.credits);
+        self.states();
+    }
+
+    /// Connections in FIN-WAIT-1, FIN-WAIT-2, CLOSING and LAST-ACK: each is in one of them.
+    pub(crate) fn states(&self) -> [u32; 4] {
+        let states = self.card.nic.flows_by_state().map(|(_, count)| count);
+        let used = self.card.nic.usage()[3].used;
+        assert_eq!(states.iter().sum::<u32>(), used, "{states:?}");
+        states
     }
 
     /// What was sent since the last look.

@@ -187,12 +187,14 @@ fn a_connection_costs_the_host_one_frame_out_and_none_in() {
         assert!(segment.tcp.header.flags.has(Flags::FIN));
         assert_eq!(guest.counted(Counter::HostTxPackets), 1);
         assert_eq!(named(&guest, "nic.table.flows.used"), 1);
+        assert_eq!(named(&guest, "nic.teardown.state.fin_wait_1"), 1);
 
         guest.card.receive(&peer(9, Flags::FIN));
         let sent = guest.sent();
         assert_eq!(tcp(&sent[0]).tcp.header.ack, ACK + 1);
         assert_eq!(guest.received_total(), 0);
         assert_eq!(named(&guest, "nic.table.flows.used"), 0);
+        assert_eq!(named(&guest, "nic.teardown.state.fin_wait_1"), 0);
         assert_eq!(named(&guest, "nic.table.time_wait.used"), 1);
 
         // The credits come back by themselves.

@@ -30,6 +30,9 @@ fn half_closed(pair: &mut Pair<'_>) -> Result<()> {
         ensure!(end == json!({"kind": "end", "bytes": 0}), "{end}");
     }
     ensure!(statistic(pair.session, "teardown_with_card")? == COUNT);
+    counter_until(pair.session, "nic.teardown.state.fin_wait_2", |count| {
+        count == COUNT
+    })?;
     counter_until(pair.session, "nic.table.flows.used", |used| used == COUNT)
 }
 

@@ -92,5 +92,9 @@ pub(super) fn host_is_free(session: &Session) -> Result<()> {
 /// The card has ended all connections that it was given.
 pub(super) fn card_is_free(session: &Session) -> Result<()> {
     counter_until(session, "nic.table.flows.used", |used| used == 0)?;
+    for state in ["fin_wait_1", "fin_wait_2", "closing", "last_ack"] {
+        let name = format!("nic.teardown.state.{state}");
+        counter_until(session, &name, |count| count == 0)?;
+    }
     counter_until(session, "nic.table.buffers.used", |used| used == 0)
 }
