@@ -247,12 +247,23 @@ enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 	return ACCELTCP_STAYS_NOT;
 }
 
-/* Ends @sk without a word to the peer. What comes in meanwhile is dropped. */
-void acceltcp_closing_forget(struct sock *sk, const struct proto *base)
+/*
+ * Ends @sk without a word to the peer. @late gets what waits behind the lock; the
+ * stack would drop it without counting, as the socket is closed.
+ */
+void acceltcp_closing_forget(struct sock *sk, const struct proto *base,
+			     int (*late)(struct sock *sk, struct sk_buff *skb))
 {
 	/* A reset is what tcp_set_state() takes it for. */
 	if ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT))
 		TCP_DEC_STATS(sock_net(sk), TCP_MIB_ESTABRESETS);
 	tcp_sk(sk)->repair = 1;
 	base->disconnect(sk, 0);
+	/* Read only by who has the lock: us, until the socket is gone. */
+	sk->sk_backlog_rcv = late;
+}
+
+void acceltcp_drop_late(struct sk_buff *skb)
+{
+	kfree_skb_reason(skb, SKB_DROP_REASON_TCP_CLOSE);
 }

@@ -69,6 +69,8 @@ enum acceltcp_stays acceltcp_closing_frame(struct sock *sk,
 					   const struct acceltcp_closing *from,
 					   unsigned int headroom,
 					   struct sk_buff **frame);
-void acceltcp_closing_forget(struct sock *sk, const struct proto *base);
+void acceltcp_closing_forget(struct sock *sk, const struct proto *base,
+			     int (*late)(struct sock *sk, struct sk_buff *skb));
+void acceltcp_drop_late(struct sk_buff *skb);
 
 #endif

@@ -107,6 +107,9 @@ pub(crate) trait Ulp: Send + Sync + 'static {
     /// the peer.
     fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool;
 
+    /// A frame came in while a connection was looked at that has been forgotten then; it is dropped.
+    fn dropped();
+
     /// Whether a connection that a listener accepts is expected to answer what it reads: its first acknowledgement may
     /// wait for that, as it does later on in the connection.
     fn answers(data: &Self) -> bool;
@@ -387,7 +390,13 @@ unsafe extern "C" fn close<U: Ulp>(sk: *mut bindings::sock, timeout: c_long) {
             sk.with_lock(|locked| {
                 if U::closing(locked, &data) {
                     // SAFETY: The socket is alive and locked, and this its base.
-                    unsafe { bindings::acceltcp_closing_forget(sk.as_raw(), base(family)) };
+                    unsafe {
+                        bindings::acceltcp_closing_forget(
+                            sk.as_raw(),
+                            base(family),
+                            Some(late::<U>),
+                        );
+                    };
                 }
             });
         }
@@ -399,6 +408,18 @@ unsafe extern "C" fn close<U: Ulp>(sk: *mut bindings::sock, timeout: c_long) {
             close(sk.as_raw(), timeout);
         }
     }
+}
+
+/// Called by who releases the lock of the forgotten `sk`, which is our `close()`.
+///
+/// # Safety
+///
+/// See [`socket`]; `skb` is the callee's.
+unsafe extern "C" fn late<U: Ulp>(_sk: *mut bindings::sock, skb: *mut bindings::sk_buff) -> c_int {
+    U::dropped();
+    // SAFETY: The frame is ours.
+    unsafe { bindings::acceltcp_drop_late(skb) };
+    0
 }
 
 /// # Safety

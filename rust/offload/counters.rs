@@ -54,6 +54,8 @@ counters! {
     teardown_late,
     /// Copies of their first segments among those.
     teardown_copies,
+    /// Frames of such connections that came in the moment of the hand-over, behind the socket's lock.
+    teardown_backlog,
     /// Connections ended by the host, as they had ended on both sides, or were none yet.
     teardown_state,
     /// The same for `SO_LINGER`, or `TCP_LINGER2` below 0.

@@ -180,6 +180,10 @@ impl Ulp for Options {
         listen::removed();
     }
 
+    fn dropped() {
+        count(Counter::teardown_backlog);
+    }
+
     fn answers(data: &Self) -> bool {
         // Short transactions: one segment less for the host to send.
         data.flags() & flag::TEARDOWN != 0

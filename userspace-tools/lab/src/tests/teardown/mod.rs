@@ -11,6 +11,7 @@ mod host;
 mod judge;
 mod limits;
 mod loads;
+mod moment;
 mod pair;
 mod peers;
 mod reuse;
@@ -83,6 +84,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "cards that lose the connections that they end: counted, told, and the module goes",
             300,
             card::lost,
+        ),
+        case(
+            "moment",
+            "frames that come in the moment of the hand-over: dropped and counted, nothing is lost",
+            180,
+            moment::moment,
         ),
         case(
             "faults",
