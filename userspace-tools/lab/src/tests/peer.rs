@@ -112,6 +112,12 @@ impl Peer {
         Self::new(session.guest().spawn(Cmd::new(script).open_stdin())?)
     }
 
+    /// Another script in a network namespace of the guest's.
+    pub(super) fn netns_script(session: &Session, name: &str, script: &str) -> Result<Self> {
+        let command = ["ip", "netns", "exec", name, "python3", "-c", script];
+        Self::new(session.guest().spawn(Cmd::new(command).open_stdin())?)
+    }
+
     /// On the wire side; the commands are those of `raw.py`.
     pub(super) fn raw(session: &Session) -> Result<Self> {
         let script = ["python3", "-c", RAW];

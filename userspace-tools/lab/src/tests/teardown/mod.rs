@@ -6,6 +6,7 @@ mod card;
 mod faults;
 mod forms;
 mod full;
+mod gone;
 mod held;
 mod host;
 mod judge;
@@ -14,6 +15,7 @@ mod loads;
 mod moment;
 mod pair;
 mod peers;
+mod rare;
 mod reuse;
 mod vlan;
 
@@ -90,6 +92,24 @@ pub(super) fn tests() -> Vec<LabTest> {
             "frames that come in the moment of the hand-over: dropped and counted, nothing is lost",
             180,
             moment::moment,
+        ),
+        case(
+            "rare",
+            "timestamps in microseconds, accurate ECN, VRF, tunnels, IPsec, TCP-AO stay with the host",
+            300,
+            rare::rare,
+        ),
+        case(
+            "netns",
+            "network namespaces that go with open connections and such that the card ends",
+            180,
+            gone::netns,
+        ),
+        case(
+            "rmmod",
+            "the module is unloaded again and again while connections are closed",
+            300,
+            gone::module,
         ),
         case(
             "faults",
