@@ -58,24 +58,24 @@ static bool acceltcp_is_ipv4(const struct sock *sk)
 u64 acceltcp_key(const struct net *net, bool ipv4, const void *local,
 		 __be16 lport, const void *remote, __be16 rport)
 {
+	u64 ports = (u64)(__force u16)lport << 16 | (__force u16)rport;
 	static siphash_aligned_key_t secret;
 	struct {
 		u64 net;
+		u64 ports;
 		u8 local[16];
 		u8 remote[16];
-		__be16 lport;
-		__be16 rport;
-		u32 ipv4;
-	} __aligned(SIPHASH_ALIGNMENT) tuple = {};
-	size_t len = ipv4 ? 4 : 16;
+	} __aligned(SIPHASH_ALIGNMENT) tuple;
 
 	net_get_random_once(&secret, sizeof(secret));
+	if (ipv4)
+		return siphash_3u64((unsigned long)net, ports,
+				    (u64)*(const u32 *)local << 32 |
+				    *(const u32 *)remote, &secret);
 	tuple.net = (unsigned long)net;
-	memcpy(tuple.local, local, len);
-	memcpy(tuple.remote, remote, len);
-	tuple.lport = lport;
-	tuple.rport = rport;
-	tuple.ipv4 = ipv4;
+	tuple.ports = ports;
+	memcpy(tuple.local, local, sizeof(tuple.local));
+	memcpy(tuple.remote, remote, sizeof(tuple.remote));
 	return siphash(&tuple, sizeof(tuple), &secret);
 }
 

@@ -284,16 +284,24 @@ bool acceltcp_frame_key(struct sk_buff *skb, const struct net *net, bool ipv4,
 	return true;
 }
 
-/* Whether the host has a connection of the frame's addresses and ports. */
-bool acceltcp_frame_has_owner(struct sk_buff *skb, const struct net *net,
-			      bool ipv4)
+/*
+ * Whether the host has a connection of the frame's addresses and ports. The TCP
+ * stack finds it with the frame then, as after early demux.
+ */
+bool acceltcp_frame_find_owner(struct sk_buff *skb, const struct net *net,
+			       bool ipv4)
 {
 	struct acceltcp_frame frame = { .skb = skb, .net = net, .ipv4 = ipv4 };
-	struct sock *sk = NULL;
+	struct sock *sk;
 
-	if (acceltcp_parse(&frame))
-		sk = acceltcp_established(&frame);
-	if (sk)
-		sock_gen_put(sk);
-	return sk;
+	if (skb->sk)
+		return true;
+	if (!acceltcp_parse(&frame))
+		return false;
+	sk = acceltcp_established(&frame);
+	if (!sk)
+		return false;
+	skb->sk = sk;
+	skb->destructor = sock_edemux;
+	return true;
 }

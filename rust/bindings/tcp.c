@@ -109,11 +109,6 @@ void acceltcp_reqsk_attach(struct sk_buff *skb, struct request_sock *req)
 	skb->destructor = sock_pfree;
 }
 
-const struct sock *acceltcp_skb_sk(const struct sk_buff *skb)
-{
-	return skb->sk;
-}
-
 bool acceltcp_acceptq_is_full(const struct sock *sk)
 {
 	return sk_acceptq_is_full(sk);
@@ -122,6 +117,12 @@ bool acceltcp_acceptq_is_full(const struct sock *sk)
 u32 acceltcp_clock_ms(void)
 {
 	return tcp_ns_to_ts(false, tcp_clock_ns());
+}
+
+/* Of another clock, which is cheap to read. */
+u32 acceltcp_coarse_ms(void)
+{
+	return jiffies_to_msecs(jiffies);
 }
 
 /* Puts @to in the place of @from; false when the socket has another protocol. */

@@ -80,14 +80,14 @@ enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 				      bool *replaced);
 bool acceltcp_frame_key(struct sk_buff *skb, const struct net *net, bool ipv4,
 			u64 *key, u32 *seq);
-bool acceltcp_frame_has_owner(struct sk_buff *skb, const struct net *net,
-			      bool ipv4);
+bool acceltcp_frame_find_owner(struct sk_buff *skb, const struct net *net,
+			       bool ipv4);
 struct request_sock *acceltcp_reqsk_alloc(struct sock *listener, bool ipv4,
 					  const struct acceltcp_reqsk_opts *opts);
 void acceltcp_reqsk_attach(struct sk_buff *skb, struct request_sock *req);
-const struct sock *acceltcp_skb_sk(const struct sk_buff *skb);
 bool acceltcp_acceptq_is_full(const struct sock *sk);
 u32 acceltcp_clock_ms(void);
+u32 acceltcp_coarse_ms(void);
 
 bool acceltcp_prot_swap(struct sock *sk, const struct proto *from,
 			struct proto *to, void *ulp_data);

@@ -83,11 +83,11 @@ impl<'a> Incoming<'a> {
         found.then_some((key, seq))
     }
 
-    /// Whether the host has a connection of the frame's addresses and ports.
-    pub(crate) fn has_owner(&mut self) -> bool {
+    /// Whether the host has a connection of the frame's addresses and ports. The TCP stack does not look for it again.
+    pub(crate) fn find_owner(&mut self) -> bool {
         let ipv4 = self.family == Family::V4;
         // SAFETY: As above; in an RCU read section by the type invariant.
-        unsafe { bindings::acceltcp_frame_has_owner(self.skb.as_raw(), self.net.as_raw(), ipv4) }
+        unsafe { bindings::acceltcp_frame_find_owner(self.skb.as_raw(), self.net.as_raw(), ipv4) }
     }
 
     /// Finds out to whom the frame belongs. A connection that is left over from before the handshake that

@@ -162,12 +162,6 @@ impl SkBuff {
         self.shared_info_mut().meta_len = 0;
     }
 
-    /// Whether the frame is known to be for a socket.
-    pub(crate) fn has_socket(&self) -> bool {
-        // SAFETY: Outside of the IP layer's own list of fragments this is the socket.
-        !unsafe { bindings::acceltcp_skb_sk(self.0.as_ptr()) }.is_null()
-    }
-
     /// Puts `bytes` in front of the frame. Nothing happens, and `ENOBUFS` is returned, when there is no room.
     pub(crate) fn prepend(&mut self, bytes: &[u8]) -> kernel::error::Result {
         let headroom = (self.raw().data as usize).wrapping_sub(self.raw().head as usize);

@@ -197,6 +197,12 @@ pub(crate) fn clock_ms() -> u32 {
     unsafe { bindings::acceltcp_clock_ms() }
 }
 
+/// Milliseconds of the coarse clock, which costs next to nothing.
+pub(crate) fn coarse_ms() -> u32 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::acceltcp_coarse_ms() }
+}
+
 /// Random bytes for keys.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

@@ -98,7 +98,7 @@ impl LocalIn for Hook {
 /// Whether a frame belongs to a connection that the host has handed over before the frame came so far. It is not
 /// said again what a card has marked since: that is a new connection.
 fn is_late(frame: &mut Incoming<'_>, handshake: Option<&Handshake>) -> bool {
-    if handshake.is_none() && frame.skb().has_socket() {
+    if handshake.is_none() && frame.find_owner() {
         return false;
     }
     let Some((key, seq)) = frame.key() else {
@@ -111,7 +111,7 @@ fn is_late(frame: &mut Incoming<'_>, handshake: Option<&Handshake>) -> bool {
         Some(found) => seq.wrapping_sub(found.skipped.get()).wrapping_sub(1) == isn,
         None => true,
     };
-    if !late || frame.has_owner() {
+    if !late || frame.find_owner() {
         return false;
     }
     count(Counter::teardown_late);

@@ -35,7 +35,7 @@ static TABLE: [Atomic<u64>; SETS * WAYS] = [const { Atomic::new(0) }; SETS * WAY
 static LAST: Atomic<u64> = Atomic::new(0);
 
 fn now() -> u64 {
-    (sock::clock_ms() / UNIT_MS).max(1).into()
+    (sock::coarse_ms() / UNIT_MS).max(1).into()
 }
 
 fn age(word: u64, now: u64) -> u64 {
