@@ -2,7 +2,8 @@
 
 //! A network device as seen by those who may outlive it: its service, and where its frames come out.
 //!
-//! Lock order: the lock of the pointer (process context only), then that of a TX queue.
+//! Locks: that of the pointer is innermost (process context only). Who sends a frame holds none of these, but an RCU
+//! read section, so that CPUs do not wait for each other.
 
 use super::{
     device::{
@@ -19,6 +20,13 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        rcu,
         Arc,
         SpinLock, //
     },
@@ -76,22 +84,20 @@ impl From<bindings::acceltcp_port> for Port {
 ///
 /// # Invariants
 ///
-/// A device in `dev` is alive, and so is its private data when it is [`Pointer::ready`]. The service runs only while
-/// its private data is.
+/// A device in `dev` is alive. One in `ready` has its private data, too, and keeps both until an RCU grace period after
+/// it was taken out. The service runs only while the private data is there.
 #[pin_data]
 pub(crate) struct WeakDevice {
     send: SendFn,
     #[pin]
     dev: SpinLock<Option<Pointer>>,
+    ready: Atomic<*mut bindings::net_device>,
     #[pin]
     work: Opaque<bindings::delayed_work>,
 }
 
 #[derive(Clone, Copy)]
-struct Pointer {
-    dev: NonNull<bindings::net_device>,
-    ready: bool,
-}
+struct Pointer(NonNull<bindings::net_device>);
 
 /// [`Driver::send_directly`], for a device with private data.
 type SendFn =
@@ -116,7 +122,8 @@ impl WeakDevice {
             pin_init!(Self {
                 send: send::<T>,
                 // INVARIANT: The safety requirement.
-                dev <- new_spinlock!(Some(Pointer { dev, ready: false })),
+                dev <- new_spinlock!(Some(Pointer(dev))),
+                ready: Atomic::new(core::ptr::null_mut()),
                 work <- Opaque::ffi_init(|slot: *mut bindings::delayed_work| {
                     // SAFETY: The slot is valid and pinned.
                     unsafe { bindings::acceltcp_init_delayed_work(slot, Some(callback::<T>)) }
@@ -136,9 +143,9 @@ impl WeakDevice {
     /// The device's private data must be there, and stay until [`WeakDevice::revoke`] has returned. To be called
     /// once.
     pub(super) unsafe fn enable(&self) {
-        if let Some(pointer) = &mut *self.dev.lock() {
-            // INVARIANT: The safety requirement.
-            pointer.ready = true;
+        if let Some(Pointer(dev)) = *self.dev.lock() {
+            // INVARIANT: The safety requirement, and `revoke()` waits for a grace period.
+            self.ready.store(dev.as_ptr(), Release);
         }
         // SAFETY: The work item is initialised.
         unsafe { bindings::enable_delayed_work(self.work.get()) };
@@ -147,6 +154,9 @@ impl WeakDevice {
     /// Forgets the device, and waits for its service (process context).
     pub(super) fn revoke(&self) {
         *self.dev.lock() = None;
+        self.ready.store(core::ptr::null_mut(), Relaxed);
+        // SAFETY: Process context.
+        unsafe { bindings::synchronize_rcu() };
         // SAFETY: The work item is initialised. It cannot be queued from here on.
         unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
     }
@@ -165,7 +175,7 @@ impl WeakDevice {
         };
     }
 
-    /// Calls [`Driver::send_directly`], or returns `ENODEV` when the device is gone (process context).
+    /// Calls [`Driver::send_directly`], or returns `ENODEV` when the device is gone.
     pub(crate) fn send(
         &self,
         skb: SkBuff,
@@ -173,14 +183,13 @@ impl WeakDevice {
         commit: &mut dyn FnMut() -> Result,
     ) -> Result {
         // Keeps the device for as long.
-        let dev = self.dev.lock();
-        match *dev {
-            // SAFETY: By the type invariant; `revoke()` waits for the lock before the private data goes.
-            Some(pointer) if pointer.ready => unsafe {
-                (self.send)(pointer.dev.as_ptr(), skb, metadata, commit)
-            },
-            _ => Err(ENODEV),
+        let _rcu = rcu::read_lock();
+        let dev = self.ready.load(Acquire);
+        if dev.is_null() {
+            return Err(ENODEV);
         }
+        // SAFETY: By the type invariant, in an RCU read section.
+        unsafe { (self.send)(dev, skb, metadata, commit) }
     }
 
     /// Where its frames come out, as long as it is up (process context).
@@ -189,7 +198,7 @@ impl WeakDevice {
         loop {
             let found = {
                 let dev = self.dev.lock();
-                let Some(Pointer { dev, .. }) = *dev else {
+                let Some(Pointer(dev)) = *dev else {
                     return Ok(KVec::new());
                 };
                 let room = u32::try_from(raw.len())?;
@@ -234,7 +243,7 @@ unsafe extern "C" fn callback<T: Driver>(work: *mut bindings::work_struct) {
         .cast::<bindings::delayed_work>();
     // SAFETY: The work item is within a pinned `WeakDevice`, which waits for us in `revoke()`.
     let this = unsafe { &*kernel::container_of!(Opaque::cast_from(work), WeakDevice, work) };
-    let Some(Pointer { dev, .. }) = *this.dev.lock() else {
+    let Some(Pointer(dev)) = *this.dev.lock() else {
         return;
     };
     // SAFETY: The private data is there until `revoke()` has returned, which waits for us.
