@@ -3,9 +3,12 @@
 //! An upper layer protocol (ULP) of TCP that puts itself between a socket and `tcp_prot`.
 //!
 //! A socket with the ULP has a copy of its protocol's operations, of which some are ours; the others, and
-//! ours in the end, are those of the base. Its data is an `Arc`, which its children share.
+//! ours in the end, are those of the base. Its data is an `Arc`, which its children share. What applications call is
+//! in [`calls`].
 //!
 //! C header: [`include/net/tcp.h`](srctree/include/net/tcp.h), `struct tcp_ulp_ops`
+
+mod calls;
 
 use super::{
     listeners::Listeners,
@@ -32,9 +35,6 @@ use kernel::{
         Arc, //
     }, //
 };
-
-/// Level and option by which kTLS and others are put on a socket.
-const TCP_ULP: c_int = bindings::TCP_ULP as c_int;
 
 /// Option value in user or kernel memory.
 pub(crate) struct OptionValue {
@@ -118,25 +118,6 @@ pub(crate) trait Ulp: Send + Sync + 'static {
     fn closed();
 }
 
-/// A use of the module by one of the functions below, which may sleep while another thread has the socket give up
-/// the ULP. They return into the module's text, which `exit` waits for by `synchronize_rcu_tasks()`.
-struct ModuleUse(());
-
-impl ModuleUse {
-    fn new() -> Self {
-        // SAFETY: The caller's socket has the ULP, so there is a use of the module already.
-        unsafe { bindings::acceltcp_module_get((*ops()).owner) };
-        Self(())
-    }
-}
-
-impl Drop for ModuleUse {
-    fn drop(&mut self) {
-        // SAFETY: The use of `new()`.
-        unsafe { bindings::module_put((*ops()).owner) };
-    }
-}
-
 struct Cell<T>(UnsafeCell<T>);
 
 // SAFETY: Written in `Registration::new()`, before anyone reads.
@@ -180,16 +161,16 @@ impl Registration {
             unsafe {
                 let copy = copy(family);
                 copy.copy_from_nonoverlapping(base(family), 1);
-                (*copy).setsockopt = Some(setsockopt::<U>);
-                (*copy).getsockopt = Some(getsockopt::<U>);
-                (*copy).close = Some(close::<U>);
+                (*copy).setsockopt = Some(calls::setsockopt::<U>);
+                (*copy).getsockopt = Some(calls::getsockopt::<U>);
+                (*copy).close = Some(calls::close::<U>);
                 (*copy).hash = Some(hash::<U>);
                 (*copy).unhash = Some(unhash::<U>);
                 // Sockets hold the module by the ULP; see `acceltcp_child_adopt()` for TIME_WAIT.
                 (*copy).owner = core::ptr::null_mut();
                 let holding = holding(family);
                 holding.copy_from_nonoverlapping(copy, 1);
-                (*holding).sendmsg = Some(sendmsg::<U>);
+                (*holding).sendmsg = Some(calls::sendmsg::<U>);
             }
         }
         // SAFETY: As above.
@@ -376,224 +357,4 @@ unsafe extern "C" fn unhash<U: Ulp>(sk: *mut bindings::sock) {
             unhash(sk.as_raw());
         }
     }
-}
-
-/// # Safety
-///
-/// See [`socket`].
-unsafe extern "C" fn close<U: Ulp>(sk: *mut bindings::sock, timeout: c_long) {
-    // SAFETY: See `socket()`.
-    let sk = unsafe { socket(sk) };
-    let family = sk.family();
-    if sk.state() == State::Other {
-        if let Some(data) = data::<U>(sk) {
-            sk.with_lock(|locked| {
-                if U::closing(locked, &data) {
-                    // SAFETY: The socket is alive and locked, and this its base.
-                    unsafe {
-                        bindings::acceltcp_closing_forget(
-                            sk.as_raw(),
-                            base(family),
-                            Some(late::<U>),
-                        );
-                    };
-                }
-            });
-        }
-    }
-    let _module = ModuleUse::new();
-    // SAFETY: The base has this operation. It may give up the socket's reference to the module.
-    unsafe {
-        if let Some(close) = (*base(family)).close {
-            close(sk.as_raw(), timeout);
-        }
-    }
-}
-
-/// Called by who releases the lock of the forgotten `sk`, which is our `close()`.
-///
-/// # Safety
-///
-/// See [`socket`]; `skb` is the callee's.
-unsafe extern "C" fn late<U: Ulp>(_sk: *mut bindings::sock, skb: *mut bindings::sk_buff) -> c_int {
-    U::dropped();
-    // SAFETY: The frame is ours.
-    unsafe { bindings::acceltcp_drop_late(skb) };
-    0
-}
-
-/// # Safety
-///
-/// See [`socket`].
-unsafe extern "C" fn sendmsg<U: Ulp>(
-    sk: *mut bindings::sock,
-    msg: *mut bindings::msghdr,
-    size: usize,
-) -> c_int {
-    // SAFETY: See `socket()`.
-    let sk = unsafe { socket(sk) };
-    let _module = ModuleUse::new();
-    let data = data::<U>(sk);
-    let wait_ns = data.as_ref().map_or(0, |data| U::wait_ns(data));
-    let mut result = 0;
-    // SAFETY: The socket is alive and not locked, the message the caller's.
-    let what = unsafe { bindings::acceltcp_write(sk.as_raw(), msg, size, wait_ns, &mut result) };
-    match what {
-        bindings::acceltcp_write_ACCELTCP_WRITE_HELD => {
-            if let Some(data) = data {
-                U::held(&data);
-            }
-        }
-        bindings::acceltcp_write_ACCELTCP_WRITE_HELD_TOO => {}
-        // SAFETY: The socket is alive; both are copies of its base.
-        _ => unsafe {
-            let family = sk.family();
-            bindings::acceltcp_prot_change(sk.as_raw(), holding(family), copy(family));
-        },
-    }
-    result
-}
-
-/// # Safety
-///
-/// See [`socket`].
-unsafe extern "C" fn setsockopt<U: Ulp>(
-    sk: *mut bindings::sock,
-    level: c_int,
-    option: c_int,
-    value: bindings::sockptr_t,
-    len: c_uint,
-) -> c_int {
-    // SAFETY: See `socket()`.
-    let sk = unsafe { socket(sk) };
-    let _module = ModuleUse::new();
-    if level == U::LEVEL {
-        let value = OptionValue {
-            value,
-            len: len as usize,
-        };
-        return from_result(|| {
-            let own = data::<U>(sk).ok_or(ENOPROTOOPT)?;
-            if let Some(new) = U::set_option(sk, &own, option, &value)? {
-                replace(sk, new);
-            }
-            changed::<U>(sk);
-            Ok(0)
-        });
-    }
-    if level == bindings::SOL_TCP as c_int && option == TCP_ULP && sk.state() == State::Other {
-        return give_way::<U>(sk, level, option, value, len);
-    }
-    // SAFETY: The base has this operation. What waits must not find itself corked.
-    let result = unsafe {
-        bindings::acceltcp_let_go(sk.as_raw());
-        (*base(sk.family()))
-            .setsockopt
-            .map_or(ENOPROTOOPT.to_errno(), |set| {
-                set(sk.as_raw(), level, option, value, len)
-            })
-    };
-    if result == 0 && sk.state() == State::Listen {
-        changed::<U>(sk);
-    }
-    result
-}
-
-/// Something that may bear on a listener has happened to `sk`.
-fn changed<U: Ulp>(sk: Socket<'_>) {
-    sk.with_lock(|locked| {
-        if let Some(data) = data::<U>(sk) {
-            U::changed(locked, &data);
-        }
-    });
-}
-
-/// Puts `new` in the place of the data of `sk`.
-fn replace<U: Ulp>(sk: Socket<'_>, new: Arc<U>) {
-    let old = sk.with_lock(|_| {
-        // SAFETY: The socket is alive and locked, and has the ULP.
-        unsafe {
-            let old = bindings::acceltcp_ulp_data(sk.as_raw()).cast::<U>();
-            bindings::acceltcp_ulp_set_data(sk.as_raw(), new.into_raw().cast_mut().cast());
-            old
-        }
-    });
-    // SAFETY: A grace period later nobody can be about to take a reference from the old pointer.
-    unsafe {
-        bindings::synchronize_rcu();
-        drop(Arc::from_raw(old.cast_const()));
-    }
-}
-
-/// Lets another ULP have a connection, as there can be one only: kTLS on an accepted socket goes first.
-fn give_way<U: Ulp>(
-    sk: Socket<'_>,
-    level: c_int,
-    option: c_int,
-    value: bindings::sockptr_t,
-    len: c_uint,
-) -> c_int {
-    let family = sk.family();
-    let data = sk.with_lock(|_| {
-        // A listener keeps the ULP, which keeps a list of them.
-        if sk.state() != State::Other {
-            return None;
-        }
-        let data = data::<U>(sk)?;
-        // SAFETY: The socket is alive and locked, and has the ULP.
-        unsafe { bindings::acceltcp_ulp_drop(sk.as_raw(), base(family)) };
-        Some(data)
-    });
-    let Some(data) = data else {
-        return ENOPROTOOPT.to_errno();
-    };
-    // SAFETY: The base has this operation. The socket's reference goes; `data` is another one, and so is the
-    // one to the module that a caller within it needs: it is given back below.
-    let result = unsafe {
-        drop(Arc::from_raw(Arc::as_ptr(&data)));
-        (*base(family))
-            .setsockopt
-            .map_or(ENOPROTOOPT.to_errno(), |set| {
-                set(sk.as_raw(), level, option, value, len)
-            })
-    };
-    // SAFETY: The socket's reference to the module. We return into the module's text, which `exit` waits for
-    // by `synchronize_rcu_tasks()`.
-    unsafe { bindings::module_put((*ops()).owner) };
-    result
-}
-
-/// # Safety
-///
-/// See [`socket`]; `to` and `len` are user pointers.
-unsafe extern "C" fn getsockopt<U: Ulp>(
-    sk: *mut bindings::sock,
-    level: c_int,
-    option: c_int,
-    to: *mut c_char,
-    len: *mut c_int,
-) -> c_int {
-    // SAFETY: See `socket()`.
-    let sk = unsafe { socket(sk) };
-    let _module = ModuleUse::new();
-    if level != U::LEVEL {
-        // SAFETY: The base has this operation.
-        return unsafe {
-            (*base(sk.family()))
-                .getsockopt
-                .map_or(ENOPROTOOPT.to_errno(), |get| {
-                    get(sk.as_raw(), level, option, to, len)
-                })
-        };
-    }
-    from_result(|| {
-        let data = data::<U>(sk).ok_or(ENOPROTOOPT)?;
-        let mut value = [0; 64];
-        let size = U::get_option(sk, &data, option, &mut value)?.min(value.len());
-        // SAFETY: The copy checks the user's pointers; `value` has `size` bytes.
-        to_result(unsafe {
-            bindings::acceltcp_put_user(to, len, value.as_ptr().cast(), size as c_int)
-        })?;
-        Ok(0)
-    })
 }
