@@ -157,7 +157,7 @@ fn serve(
     let card = session.card(0)?;
     let before = card.counters()?;
     let handed_over = statistic(session, "teardown_handed_over")?;
-    let late = statistic(session, "teardown_late")?;
+    let late = dropped(session)?;
     let capture = capture(on, service.port)?;
     let watch = watch(session)?;
 
@@ -186,7 +186,7 @@ fn serve(
         }
     }
     let handed_over = statistic(session, "teardown_handed_over")? - handed_over;
-    let late = statistic(session, "teardown_late")? - late;
+    let late = dropped(session)? - late;
     eprintln!(
         "{} connections, {} answered, {} given up, {} with something sent again, {} overtaken",
         verdict.connections, verdict.answered, verdict.given_up, verdict.again, verdict.overtaken
@@ -217,6 +217,11 @@ fn serve(
     );
     session.wire().run_ok(format!("rm {}", on.file))?;
     counter_until(session, "nic.table.listeners.used", |used| used == 0)
+}
+
+/// Frames that came when the host had given their connection away, or did just that.
+fn dropped(session: &Session) -> Result<u64> {
+    Ok(statistic(session, "teardown_late")? + statistic(session, "teardown_backlog")?)
 }
 
 /// Captures what is on the wire, as its other end sees it.
