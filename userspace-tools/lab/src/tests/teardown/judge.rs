@@ -9,15 +9,15 @@
 //!
 //! * Something that comes again after the time of a retransmission timer. So it goes when the host has dropped a frame
 //!   that it got in the moment of the hand-over, or when this machine was busy elsewhere.
-//! * Frames of one side out of order, none of which comes twice: the card's FIN has overtaken what the host's queueing
-//!   discipline still had.
+//! * Data of the server behind its FIN, or with an older timestamp than what has come before: the card has overtaken what
+//!   the host's queueing discipline still had. It may have sent the same meanwhile, and the connection may be over.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
 /// What tshark tells of each frame.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "frame.time_epoch",
     "tcp.stream",
     "ip.dst",
@@ -25,6 +25,7 @@ const FIELDS: [&str; 7] = [
     "tcp.seq_raw",
     "tcp.ack_raw",
     "tcp.len",
+    "tcp.options.timestamp.tsval",
 ];
 
 /// What tshark may find wrong with a frame.
@@ -97,6 +98,10 @@ struct Side {
     again: bool,
     /// Something came again before any timer could have sent it.
     early: bool,
+    /// Its newest timestamp.
+    newest: Option<u32>,
+    /// Data came with an older one.
+    stale: bool,
     findings: Vec<&'static str>,
 }
 
@@ -136,7 +141,15 @@ fn take(line: &str, server: &str, streams: &mut BTreeMap<u64, [Side; 2]>) -> Res
         .wrapping_add(len)
         .wrapping_add(u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0));
     if end != seq {
-        side.send((seq, end, time));
+        // Each SYN has an answer, whenever it comes.
+        side.send((seq, end, time), flags & (SYN | ACK) == SYN | ACK);
+    }
+    if let Ok(tsval) = known[7].parse::<u32>() {
+        let older = side.newest.is_some_and(|newest| before(tsval, newest));
+        side.stale |= older && len != 0;
+        if !older {
+            side.newest = Some(tsval);
+        }
     }
     if flags & FIN != 0 {
         side.fins.push(end);
@@ -159,12 +172,12 @@ fn before(a: u32, b: u32) -> bool {
 }
 
 impl Side {
-    /// Takes what it sends.
-    fn send(&mut self, part: (u32, u32, f64)) {
+    /// Takes what it sends, at any time if it is `asked` for.
+    fn send(&mut self, part: (u32, u32, f64), asked: bool) {
         let (seq, end, time) = part;
         let overlaps = |&&(from, to, _): &&(u32, u32, f64)| before(seq, to) && before(from, end);
         if let Some((_, _, last)) = self.seen.iter().rev().find(overlaps) {
-            let by_timer = time - last >= TIMER;
+            let by_timer = asked || time - last >= TIMER;
             self.again |= by_timer;
             self.early |= !by_timer;
         }
@@ -195,6 +208,10 @@ impl Verdict {
         }
         self.connections += 1;
         self.answered += u64::from(client.data && server.data);
+        if server.stale && !server.fins.is_empty() && !client.fins.is_empty() {
+            self.overtaken += 1;
+            return;
+        }
         self.again += u64::from(client.is_late() || server.is_late());
         self.overtaken += u64::from(client.is_reordered() || server.is_reordered());
         for (name, side, other) in [("client", client, server), ("server", server, client)] {
@@ -226,6 +243,8 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     const SERVER: &str = "10.0.0.2";
@@ -246,6 +265,12 @@ mod tests {
     ];
 
     fn text(stream: u64, frames: &[Frame]) -> String {
+        stamped(stream, frames, &[])
+    }
+
+    /// The same with these timestamps; without, they follow the time.
+    fn stamped(stream: u64, frames: &[Frame], stamps: &[u32]) -> String {
+        let mut stamps: VecDeque<u32> = stamps.iter().copied().collect();
         let mut millis = 5_000_000;
         let line = |&(up, flags, seq, ack, len, finding, later): &Frame| {
             millis += later;
@@ -253,7 +278,8 @@ mod tests {
             let to = if up { SERVER } else { "10.0.0.1" };
             let findings = FINDINGS.map(|name| if finding == Some(name) { "1" } else { "" });
             format!(
-                "{seconds:.3}\t{stream}\t{to}\t0x{flags:04x}\t{seq}\t{ack}\t{len}\t{}\n",
+                "{seconds:.3}\t{stream}\t{to}\t0x{flags:04x}\t{seq}\t{ack}\t{len}\t{}\t{}\n",
+                stamps.pop_front().unwrap_or(millis),
                 findings.join("\t")
             )
         };
@@ -339,6 +365,13 @@ mod tests {
         let verdict = judge(&text(0, &frames), SERVER).unwrap();
         assert_eq!((verdict.overtaken, verdict.again), (1, 0));
         assert_eq!(verdict.wrong, [""; 0]);
+        // The card has sent it, too, before what the host had came at last; the client was gone.
+        let mut both = GOOD.to_vec();
+        both.push((false, ACK, u32::MAX - 4, 150, 20, Some(FINDINGS[0]), 9));
+        both.push((true, RST, 151, 0, 0, None, 0));
+        assert!(!wrong(&both).is_empty());
+        let verdict = judge(&stamped(0, &both, &[1, 1, 1, 1, 9, 2, 9, 4, 2]), SERVER).unwrap();
+        assert_eq!((verdict.overtaken, verdict.wrong.len()), (1, 0));
         // What has never come is no matter of order.
         frames[5].5 = Some("tcp.analysis.ack_lost_segment");
         assert_eq!(wrong(&frames).len(), 1);

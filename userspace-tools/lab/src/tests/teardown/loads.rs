@@ -27,8 +27,10 @@ const PARALLEL: u64 = 32;
 const SHORT: u64 = 2000;
 /// Connections of the long ones.
 const LONG: u64 = 50_000;
+/// In one connection of so many at most the card overtakes the host.
+const OVERTAKEN: u64 = 20;
 /// One connection of so many may wait for a retransmission, for nothing but this machine's being busy.
-const BUSY: u64 = 50;
+const BUSY: u64 = 10;
 /// No load takes longer.
 const LIMIT: Duration = Duration::from_secs(1800);
 /// TIME-WAIT of the last connection, and some more.
@@ -214,6 +216,11 @@ fn serve(
         verdict.again <= most,
         "in {} connections something was sent again, {late} frames have come to the host too late",
         verdict.again
+    );
+    ensure!(
+        verdict.overtaken <= connections / OVERTAKEN,
+        "in {} connections the card has overtaken the host",
+        verdict.overtaken
     );
     session.wire().run_ok(format!("rm {}", on.file))?;
     counter_until(session, "nic.table.listeners.used", |used| used == 0)
