@@ -4,6 +4,7 @@
 #include "bindings.h"
 #include <linux/if_vlan.h>
 #include <linux/siphash.h>
+#include <net/sch_generic.h>
 #include <net/tcp_ecn.h>
 
 /* As __tcp_close() looks for it. */
@@ -125,6 +126,24 @@ static bool acceltcp_find_dev(const struct sock *sk,
 	return true;
 }
 
+/* Whether frames of @sk may be in a queueing discipline, where others pass them. */
+static bool acceltcp_is_queued(const struct sock *sk,
+			       const struct net_device *dev)
+{
+	const struct netdev_queue *queue;
+	struct Qdisc *qdisc;
+	int index;
+
+	/* Those on their way, and those that the card has not done with. */
+	if (!sk_wmem_alloc_get(sk))
+		return false;
+	index = clamp_t(int, sk_tx_queue_get(sk), 0,
+			READ_ONCE(dev->real_num_tx_queues) - 1);
+	queue = netdev_get_tx_queue(dev, index);
+	qdisc = rcu_dereference(queue->qdisc);
+	return qdisc && (!qdisc_is_empty(qdisc) || qdisc_is_running(qdisc));
+}
+
 static enum acceltcp_stays acceltcp_route(struct sock *sk,
 					  struct acceltcp_closing *to)
 {
@@ -142,9 +161,11 @@ static enum acceltcp_stays acceltcp_route(struct sock *sk,
 		!dst->xfrm &&
 #endif
 		acceltcp_find_dev(sk, dst, to);
-	if (found)
-		stays = netif_carrier_ok(to->dev) ? ACCELTCP_STAYS_NOT :
-						    ACCELTCP_STAYS_LINK;
+	if (found && !netif_carrier_ok(to->dev))
+		stays = ACCELTCP_STAYS_LINK;
+	else if (found)
+		stays = acceltcp_is_queued(sk, to->dev) ?
+			ACCELTCP_STAYS_QUEUED : ACCELTCP_STAYS_NOT;
 	rcu_read_unlock();
 	return stays;
 }

@@ -36,3 +36,10 @@ int acceltcp_for_each_mc(struct netdev_hw_addr_list *list, void *arg,
 	}
 	return 0;
 }
+
+void acceltcp_tx_queue_set_least(struct netdev_queue *queue, u32 bytes)
+{
+#ifdef CONFIG_BQL
+	queue->dql.min_limit = bytes;
+#endif
+}

@@ -31,6 +31,8 @@ pub(crate) enum Stays {
     Route,
     /// The link is down.
     Link,
+    /// Frames of it may wait in a queueing discipline.
+    Queued,
     /// The next hop's address is not known.
     Neighbour,
     /// Netfilter has dropped or kept the frame.
@@ -51,6 +53,7 @@ impl Stays {
             bindings::acceltcp_stays_ACCELTCP_STAYS_URGENT => Self::Urgent,
             bindings::acceltcp_stays_ACCELTCP_STAYS_ROUTE => Self::Route,
             bindings::acceltcp_stays_ACCELTCP_STAYS_LINK => Self::Link,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_QUEUED => Self::Queued,
             bindings::acceltcp_stays_ACCELTCP_STAYS_NEIGHBOUR => Self::Neighbour,
             bindings::acceltcp_stays_ACCELTCP_STAYS_FILTERED => Self::Filtered,
             bindings::acceltcp_stays_ACCELTCP_STAYS_NO_MEMORY => Self::NoMemory,

@@ -62,6 +62,12 @@ impl TxQueue {
         unsafe { bindings::netdev_tx_completed_queue(self.0.as_ptr(), packets, bytes) }
     }
 
+    /// Has BQL let at least `bytes` be queued, unless the operator says otherwise (before the device is registered).
+    pub(crate) fn set_least(&self, bytes: u32) {
+        // SAFETY: The queue is valid, and nobody else has it yet.
+        unsafe { bindings::acceltcp_tx_queue_set_least(self.0.as_ptr(), bytes) }
+    }
+
     /// Tells BQL that nothing is queued (the datapath is down).
     pub(crate) fn reset_bql(&self) {
         // SAFETY: The queue is valid.

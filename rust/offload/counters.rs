@@ -72,6 +72,8 @@ counters! {
     teardown_urgent,
     /// The same for a way that is not straight to a network device.
     teardown_route,
+    /// The same for frames that wait in a queueing discipline, which would come after the end.
+    teardown_queued,
     /// The same for a next hop whose address is not known.
     teardown_neighbour,
     /// The same for a frame that netfilter has dropped or kept.

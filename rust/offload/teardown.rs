@@ -114,6 +114,7 @@ fn reason(why: Stays) -> Counter {
         Stays::Urgent => Counter::teardown_urgent,
         Stays::Route => Counter::teardown_route,
         Stays::Link => Counter::teardown_link_down,
+        Stays::Queued => Counter::teardown_queued,
         Stays::Neighbour => Counter::teardown_neighbour,
         Stays::Filtered => Counter::teardown_filtered,
         Stays::NoMemory => Counter::teardown_no_memory,

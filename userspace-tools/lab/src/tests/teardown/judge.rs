@@ -4,13 +4,13 @@
 //!
 //! tshark follows each connection and marks what it takes for a retransmission or a loss. Here its findings are put
 //! together for each connection: it has to be opened by three segments and to end by one FIN of each side, each
-//! acknowledged, and nothing may have been lost, sent again or reset. Two things may have a good reason, and are
-//! counted apart:
+//! acknowledged, and nothing may have been lost, sent again or reset. Two things are counted apart, of which the first
+//! may have a good reason:
 //!
 //! * Something that comes again after the time of a retransmission timer. So it goes when the host has dropped a frame
 //!   that it got in the moment of the hand-over, or when this machine was busy elsewhere.
 //! * Data of the server behind its FIN, or with an older timestamp than what has come before: the card has overtaken what
-//!   the host's queueing discipline still had. It may have sent the same meanwhile, and the connection may be over.
+//!   the host still had in a queue. It may have sent the same meanwhile, and the connection may be over.
 
 use std::collections::BTreeMap;
 

@@ -71,6 +71,7 @@ pub(super) fn limits(context: &Context<'_>) -> Result<()> {
     let mut pair = Pair::new(&session)?;
     too_large(&mut pair).context("too large")?;
     no_room(&mut pair).context("no room in the ring")?;
+    queued(&mut pair).context("queued")?;
     link_down(&mut pair).context("link down")?;
     ip_options(&mut pair).context("IP options")?;
     loopback(&mut pair).context("loopback")?;
@@ -121,6 +122,19 @@ fn no_room(pair: &mut Pair<'_>) -> Result<()> {
     session.card(0)?.action(Action::Resume)?;
     ensure!(statistic(session, "teardown_no_room")? == 1);
     sees(pair, "full", "end", 0)
+}
+
+/// A queueing discipline that has the answer still.
+fn queued(pair: &mut Pair<'_>) -> Result<()> {
+    let guest = pair.session.guest();
+    // The first segment passes, the others take more than a second each.
+    guest.run_ok("tc qdisc replace dev nic0 root tbf rate 8kbit burst 1600 latency 60s")?;
+    connect(pair, "late")?;
+    pair.host(&json!({"do": "send", "name": "late", "size": 4000}))?;
+    pair.host(&named("close", "late"))?;
+    ensure!(statistic(pair.session, "teardown_queued")? == 1);
+    sees(pair, "late", "end", 4000)?;
+    guest.run_ok("tc qdisc del dev nic0 root").map(drop)
 }
 
 fn link_down(pair: &mut Pair<'_>) -> Result<()> {

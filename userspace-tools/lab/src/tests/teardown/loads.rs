@@ -27,8 +27,6 @@ const PARALLEL: u64 = 32;
 const SHORT: u64 = 2000;
 /// Connections of the long ones.
 const LONG: u64 = 50_000;
-/// In one connection of so many at most the card overtakes the host.
-const OVERTAKEN: u64 = 20;
 /// One connection of so many may wait for a retransmission, for nothing but this machine's being busy.
 const BUSY: u64 = 10;
 /// No load takes longer.
@@ -218,7 +216,7 @@ fn serve(
         verdict.again
     );
     ensure!(
-        verdict.overtaken <= connections / OVERTAKEN,
+        verdict.overtaken == 0,
         "in {} connections the card has overtaken the host",
         verdict.overtaken
     );
