@@ -232,6 +232,14 @@ impl Producer<'_> {
         free_slots(self.shared.mask, self.head, consumed)
     }
 
+    /// Slots that were filled and emptied so far, running freely.
+    pub(crate) fn progress(&self) -> (u32, u32) {
+        (
+            self.shared.produced.load(Acquire),
+            self.shared.consumed.load(Acquire),
+        )
+    }
+
     /// Queues a frame. Stops the queue when there may be no room for the next one.
     pub(crate) fn queue(
         &mut self,

@@ -3,8 +3,8 @@
 //! Link state, heartbeat and recovery.
 //!
 //! The service runs once a second while the device is up, and at once when the link interrupt or the TX
-//! watchdog asks for it. It notices a card that has stopped answering or that has lost its state (FLR,
-//! reset), and restarts the datapath when the card is there again.
+//! watchdog asks for it. It notices a card that has stopped answering, that has lost its state (FLR,
+//! reset), or that does not send what it was given, and restarts the datapath when the card is there again.
 
 use super::vnic::Vnic;
 use crate::net::{
@@ -67,7 +67,7 @@ impl Health {
     }
 
     /// A TX queue is stuck.
-    pub(super) fn tx_timeout(&self) {
+    fn tx_timeout(&self) {
         self.tx_timeouts.add(1, Relaxed);
         self.stuck.store(true, Relaxed);
     }
@@ -159,12 +159,25 @@ fn check(dev: &Device<Vnic<'_>>) -> bool {
         dev_warn!(vnic.device(), "card has lost its state, restarting\n");
         return true;
     }
+    if dev.has_carrier() {
+        for vector in &vnic.vectors {
+            if vector.is_stuck() {
+                report_stuck(vnic, vector.index.into());
+            }
+        }
+    }
     if health.stuck.xchg(false, Full) {
         return true;
     }
     update_link(dev);
     vnic.sync_offload();
     false
+}
+
+/// A TX queue is stuck; the service restarts the datapath when it runs next.
+pub(super) fn report_stuck(vnic: &Vnic<'_>, queue: u32) {
+    vnic.health.tx_timeout();
+    dev_warn!(vnic.device(), "TX queue {} is stuck, restarting\n", queue);
 }
 
 /// Reads the link state and unmasks its interrupt.

@@ -43,9 +43,21 @@ use kernel::{
     }, //
 };
 
-/// Bytes that the stack may queue at least: what a card sends in 0.2 ms at 10 Gb/s. With less, a burst of short
+/// Bytes that the stack may queue at least: what a card sends in 50 us at 10 Gb/s. With less, a burst of short
 /// connections would wait in the queueing discipline, and not be handed over.
-const LEAST_QUEUED: u32 = 256 << 10;
+const LEAST_QUEUED: u32 = 64 << 10;
+
+/// Looks after which a TX ring is stuck that has something to send and does not: as long as the stack's watchdog waits,
+/// which knows only queues that are stopped.
+const STUCK_AFTER: u32 = 5;
+
+/// What was seen of a TX ring (one looker at a time).
+struct Watch {
+    /// Slots emptied at the last look.
+    consumed: Atomic<u32>,
+    /// Looks since anything has left.
+    still: Atomic<u32>,
+}
 
 /// Counters of a ring pair.
 #[derive(Default)]
@@ -93,6 +105,7 @@ pub(crate) struct Vector<'a> {
     pub(crate) napi: Napi<RingPair<'a>>,
     pub(crate) tx: TxCell<Option<Producer<'a>>>,
     pub(crate) stats: Arc<VectorStats>,
+    watch: Watch,
     /// Number of the ring pair.
     pub(crate) index: u16,
 }
@@ -127,10 +140,33 @@ impl<'a> Vector<'a> {
                 napi <- Napi::new(dev, pair),
                 tx: TxCell::new(queue, None),
                 stats,
+                watch: Watch {
+                    consumed: Atomic::new(0),
+                    still: Atomic::new(0),
+                },
                 index,
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Looks after the TX ring, which ought to be done once a second. Returns whether it has just been found stuck.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let progress = self.tx.queue().with_lock(|locked| {
+            let producer = self.tx.get(locked)?.as_ref()?;
+            Some(producer.progress())
+        });
+        let (produced, consumed) = progress.unwrap_or_default();
+        let moved = self.watch.consumed.xchg(consumed, Relaxed) != consumed;
+        let still = match moved || produced == consumed {
+            true => 0,
+            false => self.watch.still.load(Relaxed) + 1,
+        };
+        let stuck = still == STUCK_AFTER;
+        self.watch
+            .still
+            .store(if stuck { 0 } else { still }, Relaxed);
+        stuck
     }
 
     /// Takes the rings out and frees them. The card must not use them any more, and the poll function must

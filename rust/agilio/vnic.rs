@@ -12,6 +12,7 @@ use super::{
     reconfig::Reconfig,
     regs::Regs,
     service::{
+        report_stuck,
         Health,
         LinkInterrupt, //
     },
@@ -277,8 +278,7 @@ impl Driver for Vnic<'_> {
 
     fn tx_timeout(dev: &Device<Self>, queue: u32) {
         let vnic = dev.private();
-        vnic.health.tx_timeout();
-        dev_warn!(vnic.device(), "TX queue {} is stuck, restarting\n", queue);
+        report_stuck(vnic, queue);
         vnic.service.run_service_in(0);
     }
 

@@ -46,6 +46,7 @@ static const u32 ACCELTCP_COALESCE =
 	ETHTOOL_COALESCE_USECS | ETHTOOL_COALESCE_MAX_FRAMES;
 
 void *acceltcp_page_address(struct page *page);
+void acceltcp_tx_queue_reset(struct netdev_queue *queue);
 void acceltcp_tx_queue_set_least(struct netdev_queue *queue, u32 bytes);
 void acceltcp_init_delayed_work(struct delayed_work *work, work_func_t func);
 struct skb_shared_info *acceltcp_skb_shinfo(struct sk_buff *skb);

@@ -37,9 +37,27 @@ int acceltcp_for_each_mc(struct netdev_hw_addr_list *list, void *arg,
 	return 0;
 }
 
+#ifdef CONFIG_BQL
+/* Without anything queued: the limit is heeded at once, not after a completion. */
+static void acceltcp_tx_queue_start_at_least(struct netdev_queue *queue)
+{
+	queue->dql.limit = queue->dql.min_limit;
+	queue->dql.adj_limit = queue->dql.min_limit;
+}
+#endif
+
 void acceltcp_tx_queue_set_least(struct netdev_queue *queue, u32 bytes)
 {
 #ifdef CONFIG_BQL
 	queue->dql.min_limit = bytes;
+	acceltcp_tx_queue_start_at_least(queue);
+#endif
+}
+
+void acceltcp_tx_queue_reset(struct netdev_queue *queue)
+{
+	netdev_tx_reset_queue(queue);
+#ifdef CONFIG_BQL
+	acceltcp_tx_queue_start_at_least(queue);
 #endif
 }

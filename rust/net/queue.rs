@@ -71,7 +71,7 @@ impl TxQueue {
     /// Tells BQL that nothing is queued (the datapath is down).
     pub(crate) fn reset_bql(&self) {
         // SAFETY: The queue is valid.
-        unsafe { bindings::netdev_tx_reset_queue(self.0.as_ptr()) }
+        unsafe { bindings::acceltcp_tx_queue_reset(self.0.as_ptr()) }
     }
 }
 
