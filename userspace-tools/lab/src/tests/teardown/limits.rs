@@ -120,19 +120,22 @@ fn no_room(pair: &mut Pair<'_>) -> Result<()> {
     )?;
     pair.host(&named("close", "full"))?;
     session.card(0)?.action(Action::Resume)?;
-    ensure!(statistic(session, "teardown_no_room")? == 1);
+    // On a slow kernel an acknowledgement waits for the ring, too.
+    let full = statistic(session, "teardown_no_room")?;
+    ensure!(full + statistic(session, "teardown_queued")? == 1);
     sees(pair, "full", "end", 0)
 }
 
 /// A queueing discipline that has the answer still.
 fn queued(pair: &mut Pair<'_>) -> Result<()> {
     let guest = pair.session.guest();
+    let before = statistic(pair.session, "teardown_queued")?;
     // The first segment passes, the others take more than a second each.
     guest.run_ok("tc qdisc replace dev nic0 root tbf rate 8kbit burst 1600 latency 60s")?;
     connect(pair, "late")?;
     pair.host(&json!({"do": "send", "name": "late", "size": 4000}))?;
     pair.host(&named("close", "late"))?;
-    ensure!(statistic(pair.session, "teardown_queued")? == 1);
+    ensure!(statistic(pair.session, "teardown_queued")? == before + 1);
     sees(pair, "late", "end", 4000)?;
     guest.run_ok("tc qdisc del dev nic0 root").map(drop)
 }
