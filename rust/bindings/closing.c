@@ -126,7 +126,7 @@ static bool acceltcp_find_dev(const struct sock *sk,
 	return true;
 }
 
-/* Whether frames of @sk may be in a queueing discipline, where others pass them. */
+/* Whether frames of @sk may be in a queue of @dev's, where others pass them. */
 static bool acceltcp_is_queued(const struct sock *sk,
 			       const struct net_device *dev)
 {
@@ -164,7 +164,8 @@ static enum acceltcp_stays acceltcp_route(struct sock *sk,
 	if (found && !netif_carrier_ok(to->dev))
 		stays = ACCELTCP_STAYS_LINK;
 	else if (found)
-		stays = acceltcp_is_queued(sk, to->dev) ?
+		stays = acceltcp_is_queued(sk, dst_dev_rcu(dst)) ||
+			acceltcp_is_queued(sk, to->dev) ?
 			ACCELTCP_STAYS_QUEUED : ACCELTCP_STAYS_NOT;
 	rcu_read_unlock();
 	return stays;

@@ -65,9 +65,9 @@ static enum acceltcp_write acceltcp_hold(struct sock *sk, u32 wait_ns)
 	if (hrtimer_is_queued(&tp->pacing_timer))
 		return ACCELTCP_WRITE_HELD_TOO;
 	/* With a reference, as in tcp_pacing_check(). */
+	sock_hold(sk);
 	hrtimer_start(&tp->pacing_timer, ns_to_ktime(wait_ns),
 		      HRTIMER_MODE_REL_PINNED_SOFT);
-	sock_hold(sk);
 	return ACCELTCP_WRITE_HELD;
 }
 
@@ -96,19 +96,4 @@ enum acceltcp_write acceltcp_write(struct sock *sk, struct msghdr *msg,
 	}
 	release_sock(sk);
 	return what;
-}
-
-/* Other operations, of the same base. */
-bool acceltcp_prot_change(struct sock *sk, const struct proto *from,
-			  struct proto *to)
-{
-	bool changed = false;
-
-	write_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_prot == from) {
-		WRITE_ONCE(sk->sk_prot, to);
-		changed = true;
-	}
-	write_unlock_bh(&sk->sk_callback_lock);
-	return changed;
 }

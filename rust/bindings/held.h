@@ -19,7 +19,5 @@ enum acceltcp_write acceltcp_write(struct sock *sk, struct msghdr *msg,
 				   size_t size, u32 wait_ns, int *result);
 bool acceltcp_is_held(struct sock *sk);
 void acceltcp_let_go(struct sock *sk);
-bool acceltcp_prot_change(struct sock *sk, const struct proto *from,
-			  struct proto *to);
 
 #endif

@@ -144,6 +144,21 @@ bool acceltcp_prot_swap(struct sock *sk, const struct proto *from,
 	return swapped;
 }
 
+/* Other operations, of the same base. */
+bool acceltcp_prot_change(struct sock *sk, const struct proto *from,
+			  struct proto *to)
+{
+	bool changed = false;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_prot == from) {
+		WRITE_ONCE(sk->sk_prot, to);
+		changed = true;
+	}
+	write_unlock_bh(&sk->sk_callback_lock);
+	return changed;
+}
+
 void acceltcp_prot_restore(struct sock *sk, struct proto *base)
 {
 	write_lock_bh(&sk->sk_callback_lock);

@@ -91,6 +91,8 @@ u32 acceltcp_coarse_ms(void);
 
 bool acceltcp_prot_swap(struct sock *sk, const struct proto *from,
 			struct proto *to, void *ulp_data);
+bool acceltcp_prot_change(struct sock *sk, const struct proto *from,
+			  struct proto *to);
 void acceltcp_prot_restore(struct sock *sk, struct proto *base);
 void acceltcp_child_adopt(struct sock *sk, struct proto *base);
 void acceltcp_child_answers(struct sock *sk);

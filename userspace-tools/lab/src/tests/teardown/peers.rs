@@ -182,6 +182,13 @@ pub(super) fn long_window(context: &Context<'_>) -> Result<()> {
     context.finish(session)
 }
 
+/// It gets the answer and its end.
+fn takes_all(odd: &mut Odd<'_>) -> Result<()> {
+    odd.open(65_535)?;
+    odd.answer(1000)?;
+    odd.peer("collect", &json!({"size": 1000, "fin": true}))
+}
+
 /// It acknowledges neither data nor FIN.
 fn vanishes(odd: &mut Odd<'_>) -> Result<()> {
     let before = odd.counter("nic.teardown.retransmit")?;
@@ -196,18 +203,13 @@ fn vanishes(odd: &mut Odd<'_>) -> Result<()> {
 
 /// It takes everything, and leaves its own end open.
 fn never_closes(odd: &mut Odd<'_>) -> Result<()> {
-    odd.open(65_535)?;
-    odd.answer(1000)?;
-    odd.peer("collect", &json!({"size": 1000, "fin": true}))?;
     // It has time, but not for ever.
-    Ok(())
+    takes_all(odd)
 }
 
 /// It sends data that nobody will read.
 fn goes_on(odd: &mut Odd<'_>) -> Result<()> {
-    odd.open(65_535)?;
-    odd.answer(1000)?;
-    odd.peer("collect", &json!({"size": 1000, "fin": true}))?;
+    takes_all(odd)?;
     odd.peer("request", &json!({"text": "too late"}))?;
     odd.peer("refused", &json!({}))?;
     for _ in 0..20 {
@@ -243,9 +245,7 @@ fn window_opens(odd: &mut Odd<'_>) -> Result<()> {
 
 /// It resets the connection as RFC 5961 has it.
 fn resets(odd: &mut Odd<'_>) -> Result<()> {
-    odd.open(65_535)?;
-    odd.answer(1000)?;
-    odd.peer("collect", &json!({"size": 1000, "fin": true}))?;
+    takes_all(odd)?;
     odd.peer("reset", &json!({}))
 }
 
@@ -268,9 +268,7 @@ fn resets_outside(odd: &mut Odd<'_>) -> Result<()> {
 }
 
 fn resets_elsewhere(odd: &mut Odd<'_>, offset: u32) -> Result<()> {
-    odd.open(65_535)?;
-    odd.answer(1000)?;
-    odd.peer("collect", &json!({"size": 1000, "fin": true}))?;
+    takes_all(odd)?;
     odd.peer("reset", &json!({"offset": offset}))
 }
 
