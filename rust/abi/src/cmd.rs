@@ -11,6 +11,7 @@
 
 use super::mbox;
 use super::setup::{ListenRule, RULE_FLAGS};
+use super::wire::wire;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -65,22 +66,8 @@ pub mod kind {
     pub const MEMORY_READ: u16 = 11;
     /// No body, answered with [`super::TeardownReply`].
     pub const TEARDOWN_READ: u16 = 12;
-}
-
-macro_rules! wire {
-    ($(#[$doc:meta])* $vis:vis struct $name:ident, $size:literal { $($body:tt)* }) => {
-        $(#[$doc])*
-        #[repr(C)]
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-        $vis struct $name { $($body)* }
-
-        impl $name {
-            /// Bytes on the wire.
-            pub const SIZE: usize = $size;
-        }
-
-        const _: () = assert!(core::mem::size_of::<$name>() == $size);
-    };
+    /// No body, answered with [`super::SpliceReply`].
+    pub const SPLICE_READ: u16 = 13;
 }
 
 wire! {
@@ -115,8 +102,10 @@ pub mod attach {
     pub const HANDSHAKE_META: u32 = 1 << 0;
     /// The driver parses [`super::super::meta::field::CREDITS`]. Without this bit no connection is taken over.
     pub const CREDITS_META: u32 = 1 << 1;
+    /// The driver parses [`super::super::meta::field::SPLICE`]. Without this bit no pair is taken.
+    pub const SPLICE_META: u32 = 1 << 2;
     /// All bits.
-    pub const ALL: u32 = (1 << 2) - 1;
+    pub const ALL: u32 = (1 << 3) - 1;
 }
 
 wire! {
@@ -243,6 +232,18 @@ wire! {
     }
 }
 
+wire! {
+    /// Body of the reply to [`kind::SPLICE_READ`]: what the host may splice ([`super::splice`]).
+    pub struct SpliceReply, 16 {
+        /// Pairs that there is room for, and so their numbers: those below.
+        pub pairs: U32,
+        /// Most bytes of a frame with two templates.
+        pub max_frame: U32,
+        /// Reserved, zero.
+        pub reserved: U64,
+    }
+}
+
 /// Numbers of tables in [`MemoryUse::table`].
 pub mod table {
     /// Listener rules.
@@ -257,6 +258,8 @@ pub mod table {
     pub const BUFFERS: u16 = 5;
     /// Connections in TIME-WAIT.
     pub const TIME_WAIT: u16 = 6;
+    /// Pairs of connections that are spliced.
+    pub const SPLICED_PAIRS: u16 = 7;
 }
 
 /// A command with its body.
@@ -286,6 +289,8 @@ pub enum Request {
     MemoryRead,
     /// [`kind::TEARDOWN_READ`].
     TeardownRead,
+    /// [`kind::SPLICE_READ`].
+    SpliceRead,
 }
 
 impl Request {
@@ -307,6 +312,7 @@ impl Request {
             Self::StatsRead(_) => kind::STATS_READ,
             Self::MemoryRead => kind::MEMORY_READ,
             Self::TeardownRead => kind::TEARDOWN_READ,
+            Self::SpliceRead => kind::SPLICE_READ,
         }
     }
 
@@ -346,11 +352,16 @@ impl Request {
             kind::STATS_READ => Self::StatsRead(exact(body)?),
             kind::MEMORY_READ => Self::MemoryRead,
             kind::TEARDOWN_READ => Self::TeardownRead,
+            kind::SPLICE_READ => Self::SpliceRead,
             _ => return Err(EOPNOTSUPP),
         };
         let empty = matches!(
             request,
-            Self::Detach | Self::ListenFlush | Self::MemoryRead | Self::TeardownRead
+            Self::Detach
+                | Self::ListenFlush
+                | Self::MemoryRead
+                | Self::TeardownRead
+                | Self::SpliceRead
         );
         if empty && !body.is_empty() {
             return Err(EMSGSIZE);
@@ -380,7 +391,11 @@ impl Request {
             Self::KeySet(body) | Self::KeyRotate(body) => body.as_bytes(),
             Self::ClockSet(body) => body.as_bytes(),
             Self::StatsRead(body) => body.as_bytes(),
-            Self::Detach | Self::ListenFlush | Self::MemoryRead | Self::TeardownRead => &[],
+            Self::Detach
+            | Self::ListenFlush
+            | Self::MemoryRead
+            | Self::TeardownRead
+            | Self::SpliceRead => &[],
         };
         let header = Header {
             version: VERSION,

@@ -171,6 +171,86 @@ counters! {
     TimeWaitReused = "time_wait.reused",
     /// Connections in TIME-WAIT that an RST ended.
     TimeWaitReset = "time_wait.reset",
+    /// Pairs of connections taken, to be spliced.
+    SpliceTaken = "splice.taken",
+    /// Pairs refused: the driver did not ask for what becomes of them, or for credits.
+    SpliceNotAttached = "splice.refused.not_attached",
+    /// Pairs refused: message and templates contradict the rules or each other.
+    SpliceBadTemplate = "splice.refused.template",
+    /// Pairs refused: there is no such number.
+    SpliceBadNumber = "splice.refused.number",
+    /// Pairs refused: their number is in use.
+    SpliceNumberInUse = "splice.refused.number_in_use",
+    /// Pairs refused: one of the connections is in another pair.
+    SpliceTupleInUse = "splice.refused.tuple_in_use",
+    /// Pairs refused: the host had no credit for the buffers.
+    SpliceNoBuffers = "splice.refused.buffers",
+    /// Frames dropped and pairs refused because a lock was held for too long.
+    SpliceBusy = "splice.busy",
+    /// Messages about pairs that there are not.
+    SpliceUnknown = "splice.unknown",
+    /// Segments relayed.
+    SpliceRelayed = "splice.relayed",
+    /// Of these, those with SYN, which the peer sorts out.
+    SpliceSyn = "splice.syn",
+    /// Of these, segments of pairs that had ended.
+    SpliceLate = "splice.late",
+    /// Bare acknowledgements that were for the card alone.
+    SpliceAbsorbed = "splice.absorbed",
+    /// Answers of the card to segments that said nothing new, or were beyond the window.
+    SpliceAnswered = "splice.answered",
+    /// Segments that the card sent itself.
+    SpliceSent = "splice.sent",
+    /// Segments sent again because no acknowledgement came in time.
+    SpliceRetransmit = "splice.retransmit",
+    /// Segments sent again after three duplicate acknowledgements.
+    SpliceFastRetransmit = "splice.fast_retransmit",
+    /// Probes of a closed window.
+    SpliceProbe = "splice.probe",
+    /// Pairs that ended as they should: both peers closed.
+    SpliceClosed = "splice.end.closed",
+    /// Pairs that a peer reset.
+    SpliceReset = "splice.end.reset",
+    /// Pairs reset because nothing was heard for too long.
+    SpliceIdle = "splice.end.idle",
+    /// Pairs reset because the host said so.
+    SpliceAborted = "splice.end.aborted",
+    /// Pairs reset because what the host handed over was not acknowledged.
+    SpliceTimeout = "splice.end.timeout",
+    /// Pairs that the host took back.
+    SpliceTakenBack = "splice.end.taken_back",
+    /// Pairs forgotten because the driver went away or started anew.
+    SpliceForgotten = "splice.end.forgotten",
+    /// Pairs that could not be taken back.
+    SpliceKept = "splice.kept",
+    /// Pairs that had ended and made room for a new connection of one of the tuples.
+    SpliceReused = "splice.reused",
+    /// Segments with a bad checksum, dropped.
+    SpliceChecksum = "splice.drop.checksum",
+    /// RSTs outside of the window, dropped.
+    SpliceBadReset = "splice.drop.reset",
+    /// Data from beyond the window that the peer was sent, dropped.
+    SpliceBeyond = "splice.drop.window",
+    /// Segments with IP options or extension headers that only a host understands, dropped.
+    SpliceIpOptions = "splice.drop.ip_options",
+    /// Segments that are too long to be relayed, dropped.
+    SpliceTooLong = "splice.drop.too_long",
+    /// Segments of the host for connections that are spliced, dropped.
+    SpliceHostDropped = "splice.drop.host",
+    /// Events told to the host.
+    SpliceEvent = "splice.event",
+    /// Events that found no buffer and were kept for later.
+    SpliceEventRetry = "splice.event_retry",
+    /// Refusals that found no buffer, and had no place to be kept.
+    SpliceEventLost = "splice.event_lost",
+    /// Frames that the host gave back, and that were of a connection of the card.
+    SpliceReturned = "splice.returned",
+    /// Frames that the host gave back, and that were of none, dropped.
+    SpliceReturnedDropped = "splice.returned_dropped",
+    /// ICMP errors about relayed segments, translated and passed on.
+    SpliceIcmp = "splice.icmp",
+    /// ICMP errors about relayed segments that could not be passed on, dropped.
+    SpliceIcmpDropped = "splice.drop.icmp",
 }
 
 #[cfg(test)]

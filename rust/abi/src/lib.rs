@@ -20,6 +20,7 @@
 //! * [`cmd`]: commands to the AccelTCP firmware.
 //! * [`setup`]: rules for connection setup, and what the NIC tells of a handshake.
 //! * [`teardown`]: connections that the NIC ends.
+//! * [`splice`]: pairs of connections that the NIC joins.
 //! * [`counter`]: what the AccelTCP firmware counts.
 
 // The kernel's build says so on the command line.
@@ -37,5 +38,7 @@ pub mod pci;
 pub mod qc;
 pub mod regs;
 pub mod setup;
+pub mod splice;
 pub mod teardown;
 pub mod tlv;
+mod wire;

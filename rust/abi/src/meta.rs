@@ -7,10 +7,12 @@
 //!
 //! [`field::HANDSHAKE`] is AccelTCP's own. A card sends it only after the driver opted in with
 //! [`super::cmd::attach::HANDSHAKE_META`], and [`RxMeta::parse`] refuses it for a driver that did not. So it is with
-//! [`field::CREDITS`] and [`super::cmd::attach::CREDITS_META`]. A driver that did not ask for credits may not
-//! send [`field::HAND_OVER`].
+//! [`field::CREDITS`] and [`super::cmd::attach::CREDITS_META`], and with [`field::SPLICE`] and
+//! [`super::cmd::attach::SPLICE_META`]. A driver that did not ask for credits may not send
+//! [`field::HAND_OVER`], and one that did not ask for what becomes of pairs may not splice.
 
 use super::setup::Handshake;
+use super::splice::{Splice, SpliceEvent};
 use super::teardown::{Credits, HandOver};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -26,6 +28,12 @@ pub mod field {
     pub const PORTID: u32 = 5;
     /// Sum over the frame (u32), for `CHECKSUM_COMPLETE`.
     pub const CSUM: u32 = 6;
+    /// [`super::Splice`] of a frame that the host sends, [`super::SpliceEvent`] of one that it gets; a type that
+    /// upstream does not use.
+    pub const SPLICE: u32 = 0xa;
+    /// No field: the frame came from the wire, for a connection that the host had just given to the card. The card takes it as if
+    /// it came now, and drops what is not of a connection of its own. A type that upstream does not use.
+    pub const RETURNED: u32 = 0xb;
     /// [`super::Handshake`]; a type that upstream does not use.
     pub const HANDSHAKE: u32 = 0xc;
     /// [`super::HandOver`], of a frame that the host sends.
@@ -33,6 +41,12 @@ pub mod field {
     /// [`super::Credits`]; a type that upstream does not use.
     pub const CREDITS: u32 = 0xe;
 }
+
+/// What AccelTCP tells fits what drivers set aside for metadata.
+const _: () = assert!(
+    TYPES_SIZE + Credits::SIZE <= super::nfd3::RX_META_MAX
+        && TYPES_SIZE + SpliceEvent::SIZE <= super::nfd3::RX_META_MAX
+);
 
 /// Bytes of the word with the field types.
 pub const TYPES_SIZE: usize = 4;
@@ -100,6 +114,8 @@ pub struct RxMeta {
     pub handshake: Option<Handshake>,
     /// What the host may hand over again. There is no frame behind it.
     pub credits: Option<Credits>,
+    /// What has become of a pair. There is no frame behind it.
+    pub splice: Option<SpliceEvent>,
 }
 
 /// Which fields of AccelTCP a driver has asked for.
@@ -109,6 +125,8 @@ pub struct OptIn {
     pub handshake: bool,
     /// [`field::CREDITS`].
     pub credits: bool,
+    /// [`field::SPLICE`].
+    pub splice: bool,
 }
 
 /// Why metadata is not usable.
@@ -126,11 +144,13 @@ pub enum MetaError {
     BadHandOver,
     /// [`Credits`] of another version.
     BadCredits,
+    /// A [`Splice`] or [`SpliceEvent`] that contradicts itself.
+    BadSplice,
 }
 
 impl RxMeta {
     /// Most bytes that [`RxMeta::emit`] writes.
-    pub const MAX: usize = TYPES_SIZE + 3 * 4 + Handshake::SIZE + Credits::SIZE;
+    pub const MAX: usize = TYPES_SIZE + 3 * 4 + Handshake::SIZE + Credits::SIZE + SpliceEvent::SIZE;
 
     /// Reads the metadata `bytes`, all of which must be used. No bytes at all is empty metadata.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetaError> {
@@ -155,30 +175,34 @@ impl RxMeta {
         let (types, mut rest) = take_u32(bytes)?;
         let mut types = types;
         while types != 0 {
-            if types & 0xf == field::HANDSHAKE && opt_in.handshake {
-                let (handshake, behind) =
-                    Handshake::read_from_prefix(rest).map_err(|_| MetaError::Short)?;
-                if !handshake.is_valid() {
-                    return Err(MetaError::BadHandshake);
+            let kind = types & 0xf;
+            let message = match kind {
+                field::HANDSHAKE if opt_in.handshake => {
+                    meta.handshake = Some(take(&mut rest)?);
+                    let valid = meta.handshake.is_some_and(|it| it.is_valid());
+                    Some((valid, MetaError::BadHandshake))
                 }
-                meta.handshake = Some(handshake);
-                rest = behind;
-                types >>= 4;
-                continue;
-            }
-            if types & 0xf == field::CREDITS && opt_in.credits {
-                let (credits, behind) =
-                    Credits::read_from_prefix(rest).map_err(|_| MetaError::Short)?;
-                if !credits.is_valid() {
-                    return Err(MetaError::BadCredits);
+                field::CREDITS if opt_in.credits => {
+                    meta.credits = Some(take(&mut rest)?);
+                    let valid = meta.credits.is_some_and(|it| it.is_valid());
+                    Some((valid, MetaError::BadCredits))
                 }
-                meta.credits = Some(credits);
-                rest = behind;
+                field::SPLICE if opt_in.splice => {
+                    meta.splice = Some(take(&mut rest)?);
+                    let valid = meta.splice.is_some_and(|it| it.is_valid());
+                    Some((valid, MetaError::BadSplice))
+                }
+                _ => None,
+            };
+            if let Some((valid, error)) = message {
+                if !valid {
+                    return Err(error);
+                }
                 types >>= 4;
                 continue;
             }
             let (value, behind) = take_u32(rest)?;
-            match types & 0xf {
+            match kind {
                 field::HASH => {
                     types >>= 4;
                     let kind = HashType::from_raw(types & 0xf).ok_or(MetaError::UnknownField)?;
@@ -224,6 +248,9 @@ impl RxMeta {
         if let Some(credits) = &self.credits {
             put(field::CREDITS, 1, credits.as_bytes());
         }
+        if let Some(event) = &self.splice {
+            put(field::SPLICE, 1, event.as_bytes());
+        }
         if types == 0 {
             return 0;
         }
@@ -232,43 +259,59 @@ impl RxMeta {
     }
 }
 
-/// Metadata of a frame that the host sends, of those that AccelTCP knows.
+/// Metadata of a frame that the host sends, of those that AccelTCP knows; one at a time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TxMeta {
-    /// The frame is the template of a connection that is handed over.
-    pub hand_over: Option<HandOver>,
+pub enum TxMeta {
+    /// None of them.
+    #[default]
+    None,
+    /// [`field::HAND_OVER`]: the frame is the template of a connection that is handed over.
+    HandOver(HandOver),
+    /// [`field::SPLICE`]: the frame holds the templates of two connections, if the message is an install.
+    Splice(Splice),
+    /// [`field::RETURNED`]: the frame came from the wire.
+    Returned,
 }
 
 impl TxMeta {
     /// Most bytes that [`TxMeta::emit`] writes behind the word with the types.
-    pub const MAX: usize = HandOver::SIZE;
+    pub const MAX: usize = if HandOver::SIZE > Splice::SIZE {
+        HandOver::SIZE
+    } else {
+        Splice::SIZE
+    };
 
     /// Reads the fields `bytes` of the types `types`, lowest nibble first: what the two datapaths keep
-    /// differently in the word in front of the fields. Other fields than [`field::HAND_OVER`] mean nothing to
-    /// the stack: of such metadata there is nothing.
+    /// differently in the word in front of the fields. Other fields mean nothing to the stack: of such metadata there is
+    /// nothing.
     pub fn parse(types: u32, bytes: &[u8]) -> Result<Self, MetaError> {
-        if types != field::HAND_OVER {
-            return Ok(Self::default());
+        match types {
+            field::HAND_OVER => {
+                let message: HandOver = exact(bytes)?;
+                let valid = message.is_valid().then_some(Self::HandOver(message));
+                valid.ok_or(MetaError::BadHandOver)
+            }
+            field::SPLICE => {
+                let message: Splice = exact(bytes)?;
+                let valid = message.is_valid().then_some(Self::Splice(message));
+                valid.ok_or(MetaError::BadSplice)
+            }
+            field::RETURNED if bytes.is_empty() => Ok(Self::Returned),
+            field::RETURNED => Err(MetaError::Long),
+            _ => Ok(Self::None),
         }
-        let (message, rest) = HandOver::read_from_prefix(bytes).map_err(|_| MetaError::Short)?;
-        if !rest.is_empty() {
-            return Err(MetaError::Long);
-        }
-        if !message.is_valid() {
-            return Err(MetaError::BadHandOver);
-        }
-        Ok(Self {
-            hand_over: Some(message),
-        })
     }
 
     /// Writes the fields to the front of `out`, and returns their types and length.
     pub fn emit(&self, out: &mut [u8; Self::MAX]) -> (u32, usize) {
-        let Some(message) = &self.hand_over else {
-            return (0, 0);
+        let (types, body) = match self {
+            Self::None => return (0, 0),
+            Self::HandOver(message) => (field::HAND_OVER, message.as_bytes()),
+            Self::Splice(message) => (field::SPLICE, message.as_bytes()),
+            Self::Returned => (field::RETURNED, &[][..]),
         };
-        out.copy_from_slice(message.as_bytes());
-        (field::HAND_OVER, HandOver::SIZE)
+        out[..body.len()].copy_from_slice(body);
+        (types, body.len())
     }
 
     /// Most bytes that [`TxMeta::emit_with_types`] writes.
@@ -279,13 +322,30 @@ impl TxMeta {
     pub fn emit_with_types(&self, out: &mut [u8; Self::MAX_WITH_TYPES]) -> usize {
         let mut fields = [0; Self::MAX];
         let (types, len) = self.emit(&mut fields);
-        if len == 0 {
+        if types == 0 {
             return 0;
         }
         let (word, rest) = out.split_at_mut(TYPES_SIZE);
         word.copy_from_slice(&types.to_be_bytes());
         rest.copy_from_slice(&fields);
         TYPES_SIZE + len
+    }
+}
+
+/// Takes a message off the front of `bytes`.
+fn take<T: FromBytes>(bytes: &mut &[u8]) -> Result<T, MetaError> {
+    let (message, behind) = T::read_from_prefix(bytes).map_err(|_| MetaError::Short)?;
+    *bytes = behind;
+    Ok(message)
+}
+
+/// Reads a field that is all that there is.
+fn exact<T: FromBytes>(bytes: &[u8]) -> Result<T, MetaError> {
+    let (field, rest) = T::read_from_prefix(bytes).map_err(|_| MetaError::Short)?;
+    if rest.is_empty() {
+        Ok(field)
+    } else {
+        Err(MetaError::Long)
     }
 }
 
@@ -380,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn hand_over() {
+    fn what_the_host_sends() {
         let message = HandOver {
             version: HandOver::VERSION,
             retries: 1,
@@ -389,25 +449,37 @@ mod tests {
             fin_wait_ms: 1.into(),
             ..HandOver::default()
         };
-        let meta = TxMeta {
-            hand_over: Some(message),
+        let splice = Splice {
+            version: super::super::splice::VERSION,
+            kind: super::super::splice::kind::ABORT,
+            ..Splice::default()
         };
-        let mut out = [0; TxMeta::MAX];
-        let (types, len) = meta.emit(&mut out);
-        assert_eq!(TxMeta::parse(types, &out[..len]), Ok(meta));
+        for meta in [
+            TxMeta::HandOver(message),
+            TxMeta::Splice(splice),
+            TxMeta::Returned,
+        ] {
+            let mut out = [0; TxMeta::MAX];
+            let (types, len) = meta.emit(&mut out);
+            let fields = &mut out[..len];
+            assert_eq!(TxMeta::parse(types, fields), Ok(meta));
+            let mut whole = [0; TxMeta::MAX_WITH_TYPES];
+            assert_eq!(meta.emit_with_types(&mut whole), TYPES_SIZE + len);
+            assert_eq!(whole[..TYPES_SIZE], types.to_be_bytes());
+            assert_eq!(whole[TYPES_SIZE..][..len], *fields);
+            let long = [&*fields, &[0]].concat();
+            assert_eq!(TxMeta::parse(types, &long), Err(MetaError::Long));
+            assert_eq!(TxMeta::parse(field::PORTID, fields), Ok(TxMeta::None));
+            let Some(version) = fields.first_mut() else {
+                continue;
+            };
+            *version = 9;
+            let bad = TxMeta::parse(types, fields).unwrap_err();
+            assert!(matches!(bad, MetaError::BadHandOver | MetaError::BadSplice));
+            assert_eq!(TxMeta::parse(types, &fields[1..]), Err(MetaError::Short));
+        }
         let mut whole = [0; TxMeta::MAX_WITH_TYPES];
-        assert_eq!(meta.emit_with_types(&mut whole), TYPES_SIZE + len);
-        assert_eq!(whole[..TYPES_SIZE], types.to_be_bytes());
-        assert_eq!(whole[TYPES_SIZE..], out);
-        assert_eq!(TxMeta::default().emit_with_types(&mut whole), 0);
-        assert_eq!(TxMeta::parse(types, &out[1..]), Err(MetaError::Short));
-        let long = [&out[..], &[0]].concat();
-        assert_eq!(TxMeta::parse(types, &long), Err(MetaError::Long));
-        out[0] = 9;
-        assert_eq!(TxMeta::parse(types, &out), Err(MetaError::BadHandOver));
-        let other = TxMeta::parse(field::PORTID, &out);
-        assert_eq!(other, Ok(TxMeta::default()), "not ours");
-        assert_eq!(TxMeta::default().emit(&mut out), (0, 0));
+        assert_eq!(TxMeta::None.emit_with_types(&mut whole), 0);
     }
 
     proptest! {
@@ -415,6 +487,7 @@ mod tests {
         fn round_trip(
             kind in 0u32..10, hash: u32, with_hash: bool, mark: Option<u32>, csum: Option<u32>,
             handshake in proptest::option::of(handshakes()), credits: Option<[u32; 2]>,
+            splice: Option<[u64; 2]>,
         ) {
             let hash = with_hash.then(|| (HashType::from_raw(kind).unwrap(), hash));
             let credits = credits.map(|[flows, buffers]| Credits {
@@ -423,12 +496,24 @@ mod tests {
                 buffers: buffers.into(),
                 ..Credits::default()
             });
-            let meta = RxMeta { hash, mark, csum, handshake, credits };
+            let splice = splice.map(|bytes| SpliceEvent {
+                version: super::super::splice::VERSION,
+                kind: super::super::splice::event::FREED,
+                bytes: bytes.map(Into::into),
+                ..SpliceEvent::default()
+            });
+            let meta = RxMeta { hash, mark, csum, handshake, credits, splice };
             let mut out = [0; RxMeta::MAX];
             let len = meta.emit(&mut out);
-            for opt_in in [0, 1, 2, 3].map(|bits| OptIn { handshake: bits & 1 != 0, credits: bits & 2 != 0 }) {
+            for bits in 0..8 {
+                let opt_in = OptIn {
+                    handshake: bits & 1 != 0,
+                    credits: bits & 2 != 0,
+                    splice: bits & 4 != 0,
+                };
                 let asked_for = (opt_in.handshake || handshake.is_none())
-                    && (opt_in.credits || credits.is_none());
+                    && (opt_in.credits || credits.is_none())
+                    && (opt_in.splice || splice.is_none());
                 let expected = if asked_for { Ok(meta) } else { Err(MetaError::UnknownField) };
                 prop_assert_eq!(RxMeta::parse_with(&out[..len], opt_in), expected);
             }
@@ -437,8 +522,11 @@ mod tests {
         #[test]
         fn any_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = RxMeta::parse(&bytes);
-            let _ = RxMeta::parse_with(&bytes, OptIn { handshake: true, credits: true });
-            let _ = TxMeta::parse(field::HAND_OVER, &bytes);
+            let all = OptIn { handshake: true, credits: true, splice: true };
+            let _ = RxMeta::parse_with(&bytes, all);
+            for field in [field::HAND_OVER, field::SPLICE, field::RETURNED] {
+                let _ = TxMeta::parse(field, &bytes);
+            }
         }
     }
 }
