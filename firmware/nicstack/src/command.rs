@@ -10,12 +10,15 @@ use crate::stats::Counter;
 use crate::teardown::MAX_DATA;
 use crate::{listen, Instant, Memory, Nic};
 use acceltcp_abi::cmd::{self, table, Header, Request};
+use acceltcp_abi::meta::TxMeta;
 use acceltcp_abi::setup::ListenRule;
 use core::sync::atomic::Ordering;
 use zerocopy::IntoBytes;
 
+/// Most bytes of a frame with two templates: what a port takes at once, less metadata.
+const MAX_TEMPLATES: u32 = 0xffff - TxMeta::MAX_WITH_TYPES as u32;
 /// Tables of [`cmd::kind::MEMORY_READ`].
-const TABLES: usize = 6;
+const TABLES: usize = 7;
 
 impl<M: Memory> Nic<M> {
     /// Carries out the command at the front of `bytes`, writes its reply to `reply` and returns the reply's
@@ -60,9 +63,13 @@ impl<M: Memory> Nic<M> {
                 if !understood {
                     self.forget_host();
                 }
+                self.splice_clear();
                 self.teardown_clear();
                 let credits = understood && understands(cmd::attach::CREDITS_META);
                 self.teardown.attach(credits);
+                // Buffers come back by credits.
+                let splices = credits && understands(cmd::attach::SPLICE_META);
+                self.splicing.attach(splices);
                 self.attached.store(understood, Ordering::Relaxed);
                 answer(&[])
             }
@@ -110,6 +117,7 @@ impl<M: Memory> Nic<M> {
             Request::StatsRead(read) => self.stats_read(read.first.get(), header, reply),
             Request::MemoryRead => answer(&self.memory_reply()),
             Request::TeardownRead => answer(self.teardown_reply().as_bytes()),
+            Request::SpliceRead => answer(self.splice_reply().as_bytes()),
         }
     }
 
@@ -131,6 +139,7 @@ impl<M: Memory> Nic<M> {
         self.recent.salt(key);
         self.half_open.salt(key);
         self.teardown.salt(key);
+        self.splicing.salt(key);
         key
     }
 
@@ -139,6 +148,7 @@ impl<M: Memory> Nic<M> {
         self.attached.store(false, Ordering::Relaxed);
         self.listeners.clear(&self.memory);
         self.half_open.clear(&self.memory);
+        self.splice_clear();
         self.teardown_clear();
         self.recent.clear(&self.memory);
         self.keys.clear();
@@ -173,7 +183,7 @@ impl<M: Memory> Nic<M> {
     }
 
     fn teardown_reply(&self) -> cmd::TeardownReply {
-        let [.., flows, buffers, _] = self.usage();
+        let [_, _, _, flows, buffers, ..] = self.usage();
         let credits = self.teardown.credits();
         cmd::TeardownReply {
             flows: flows.capacity.into(),
@@ -185,6 +195,14 @@ impl<M: Memory> Nic<M> {
         }
     }
 
+    fn splice_reply(&self) -> cmd::SpliceReply {
+        cmd::SpliceReply {
+            pairs: self.splicing.usage().capacity.into(),
+            max_frame: MAX_TEMPLATES.into(),
+            reserved: 0.into(),
+        }
+    }
+
     fn memory_reply(&self) -> [u8; cmd::MemoryReply::SIZE + TABLES * cmd::MemoryUse::SIZE] {
         const NUMBERS: [u16; TABLES] = [
             table::LISTENERS,
@@ -193,6 +211,7 @@ impl<M: Memory> Nic<M> {
             table::FLOWS,
             table::BUFFERS,
             table::TIME_WAIT,
+            table::SPLICED_PAIRS,
         ];
         let tables = NUMBERS.into_iter().zip(self.usage());
         let mut body = [0; cmd::MemoryReply::SIZE + TABLES * cmd::MemoryUse::SIZE];

@@ -8,7 +8,8 @@
 //! * [`wire`]: views and emitters of headers.
 //! * [`setup`]: connection setup; with [`cookie`], [`timestamp`], [`keys`] and [`hash`], and [`synack`].
 //! * [`listen`] and [`rule`]: the listeners that it serves; [`recent`] and [`half_open`]: the state that it has.
-//! * [`teardown`]: the connections that it ends for the host.
+//! * [`teardown`]: the connections that it ends for the host. [`splice`]: those that it joins in pairs. [`path`]: how
+//!   frames of both are made.
 //! * [`command`]: what the host orders; [`clock`]: the time that it keeps.
 //! * [`memory`]: the memory that the tables share; [`wheel`]: their timers; [`stats`]: what is counted.
 
@@ -17,6 +18,7 @@
 // The derives of zerocopy make identifiers with a letter of their own.
 #![allow(non_ascii_idents)]
 
+mod buffers;
 mod chains;
 pub mod clock;
 pub mod command;
@@ -28,9 +30,11 @@ pub mod listen;
 mod lock;
 pub mod memory;
 mod nic;
+pub mod path;
 pub mod recent;
 pub mod rule;
 pub mod setup;
+pub mod splice;
 pub mod stats;
 pub mod synack;
 mod sync;

@@ -9,6 +9,7 @@
 use crate::half_open::HalfOpen;
 use crate::listen::Listeners;
 use crate::recent::Recent;
+use crate::splice::Splicing;
 use crate::teardown::Teardown;
 use core::ops::Range;
 use core::sync::atomic::AtomicU64;
@@ -29,13 +30,9 @@ pub struct Capacity {
     pub buffers: u32,
     /// Connections in TIME-WAIT, in EMEM; at most [`Capacity::MAX`].
     pub time_wait: u32,
-    /// Pairs of connections that are spliced: their part of the IMEM is set aside. At most [`Capacity::MAX`].
+    /// Pairs of connections that are spliced; at most [`Capacity::MAX`].
     pub spliced_pairs: u32,
 }
-
-/// Words of IMEM for a spliced pair: for each of its two directions a match, what is rewritten, and counters; and the
-/// timer of the pair.
-const PAIR_WORDS: usize = 14;
 
 impl Default for Capacity {
     /// 131,072 connections in 6 MB of IMEM: 73,728 that are ended and 28,672 pairs that are spliced; beside 4,096
@@ -80,7 +77,7 @@ impl Capacity {
 
     /// Words of EMEM that the tables take.
     pub const fn emem_words(&self) -> usize {
-        Teardown::words(self)[1]
+        Teardown::words(self)[1] + self.splice_emem_words()
     }
 
     /// Of these, words of what the table of flows has in EMEM.
@@ -88,9 +85,14 @@ impl Capacity {
         Teardown::flow_emem_words(self.flows)
     }
 
-    /// Words of IMEM set aside for splicing.
+    /// Words of IMEM that the table of pairs takes.
     pub const fn splice_words(&self) -> usize {
-        self.spliced_pairs as usize * PAIR_WORDS
+        Splicing::words(self.spliced_pairs)[0]
+    }
+
+    /// Words of EMEM that it takes.
+    pub const fn splice_emem_words(&self) -> usize {
+        Splicing::words(self.spliced_pairs)[1]
     }
 
     /// Whether no table is larger than [`Capacity::MAX`].

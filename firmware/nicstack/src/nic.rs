@@ -9,12 +9,14 @@ use crate::listen::Listeners;
 use crate::lock::Lock;
 use crate::memory::{Capacity, MemoryError, Partition, Usage};
 use crate::recent::Recent;
+use crate::splice::{pair, Splicing};
 use crate::stats::{Counter, Stats};
 use crate::teardown::tcb::State;
 use crate::teardown::{Owner, Teardown};
 use crate::wire::segment::Content;
 use acceltcp_abi::cmd;
 use acceltcp_abi::setup::Handshake;
+use acceltcp_abi::splice::SpliceEvent;
 use acceltcp_abi::teardown::Credits;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU64};
@@ -39,6 +41,13 @@ pub trait Output {
     fn credits(&mut self, credits: &Credits) {
         let _ = credits;
     }
+
+    /// Delivers the metadata [`acceltcp_abi::meta::RxMeta::splice`], of no frame. Only a host that asked for it gets it. False
+    /// when it did not get through: the stack tries again.
+    fn splice_event(&mut self, event: &SpliceEvent) -> bool {
+        let _ = event;
+        true
+    }
 }
 
 /// Words of memory for the tables.
@@ -60,6 +69,7 @@ pub struct Nic<M = &'static [AtomicU64]> {
     pub(crate) recent: Recent,
     pub(crate) half_open: HalfOpen,
     pub(crate) teardown: Teardown,
+    pub(crate) splicing: Splicing,
     pub(crate) stats: Stats,
 }
 
@@ -77,6 +87,7 @@ impl Default for Nic {
             recent: Recent::default(),
             half_open: HalfOpen::default(),
             teardown: Teardown::default(),
+            splicing: Splicing::default(),
             stats: Stats::default(),
         }
     }
@@ -117,6 +128,11 @@ impl<M: Memory> Nic<M> {
         let recent = partition.take(Recent::words(capacity.recent));
         let half_open = partition.take(HalfOpen::words(capacity.half_open));
         let teardown = Teardown::new((&memory, &mut partition), (&emem, &mut external), &capacity);
+        let splicing = Splicing::new(
+            (&memory, &mut partition),
+            (&emem, &mut external),
+            capacity.spliced_pairs,
+        );
         Ok(Self {
             control: AtomicBool::default(),
             attached: AtomicBool::default(),
@@ -126,6 +142,7 @@ impl<M: Memory> Nic<M> {
             recent: Recent::new(recent, &memory, capacity.recent),
             half_open: HalfOpen::new(half_open, &memory, capacity.half_open),
             teardown,
+            splicing,
             stats: Stats::default(),
             memory,
             emem,
@@ -136,20 +153,23 @@ impl<M: Memory> Nic<M> {
     /// Takes a frame that came from the wire and passed the vNIC's L2 filters.
     pub fn from_wire(&self, now: Instant, frame: &[u8], out: &mut impl Output) {
         let setup = !(self.listeners.is_empty() && self.recent.is_empty());
-        let teardown = !self.teardown.is_empty();
-        if !setup && !teardown {
+        let owns = !(self.teardown.is_empty() && self.splicing.is_empty());
+        if !setup && !owns {
             self.stats.count(Counter::WirePassed);
             return out.to_host(frame);
         }
         let counter = match Content::parse(frame) {
             Ok(Content::Tcp(segment)) => {
                 // Who owns the tuple comes before who would like to have it.
-                if teardown && self.teardown_from_wire(now, &segment, out) == Owner::Card {
+                if owns && self.owned_from_wire(now, &segment, frame, out) == Owner::Card {
                     return;
                 }
                 return self.setup_from_wire(now, &segment, frame, out);
             }
             Ok(Content::Fragment) => Counter::WireFragment,
+            Ok(Content::Other) if !self.splicing.is_empty() && self.splice_icmp(frame, out) => {
+                return
+            }
             Ok(Content::Other) => Counter::WirePassed,
             Err(_) => Counter::WireMalformed,
         };
@@ -159,10 +179,13 @@ impl<M: Memory> Nic<M> {
 
     /// Takes a frame that the host sends; segmented, with checksums filled in.
     pub fn from_host(&self, now: Instant, frame: &[u8], out: &mut impl Output) {
-        if !self.recent.is_empty() || !self.teardown.is_empty() {
+        let owns = !(self.teardown.is_empty() && self.splicing.is_empty());
+        if owns || !self.recent.is_empty() {
             if let Ok(Content::Tcp(segment)) = Content::parse(frame) {
                 self.setup_from_host(&segment);
-                if !self.teardown_from_host(now, &segment) {
+                let passes = self.teardown_from_host(now, &segment)
+                    && self.splice_from_host(now, &segment, out);
+                if !passes {
                     return;
                 }
             }
@@ -175,12 +198,13 @@ impl<M: Memory> Nic<M> {
     pub fn poll(&self, now: Instant, out: &mut impl Output) {
         self.setup_poll(now, out);
         self.teardown_poll(now, out);
+        self.splice_poll(now, out);
     }
 
     /// Whether time alone can give the stack something to do. While not, [`Nic::poll`] need not be called; only
-    /// [`Nic::from_wire`] and [`Nic::hand_over`] change that.
+    /// [`Nic::from_wire`], [`Nic::hand_over`] and [`Nic::splice`] change that.
     pub fn needs_poll(&self) -> bool {
-        !self.half_open.is_empty() || self.teardown.needs_poll()
+        !self.half_open.is_empty() || self.teardown.needs_poll() || !self.splicing.is_empty()
     }
 
     /// The driver is gone (reset of the device, or its datapath is off): all that it said is forgotten.
@@ -199,9 +223,9 @@ impl<M: Memory> Nic<M> {
         &self.capacity
     }
 
-    /// What the tables use: listeners, recent and half-open connections, connections that are ended, buffers, and
-    /// TIME-WAIT; the last two are in EMEM alone.
-    pub fn usage(&self) -> [Usage; 6] {
+    /// What the tables use: listeners, recent and half-open connections, connections that are ended, buffers,
+    /// TIME-WAIT, and pairs; buffers and TIME-WAIT are in EMEM alone, what is said of the others is of the IMEM.
+    pub fn usage(&self) -> [Usage; 7] {
         let [flows, buffers, time_wait] = self.teardown.usage();
         [
             self.listeners.usage(),
@@ -210,7 +234,13 @@ impl<M: Memory> Nic<M> {
             flows,
             buffers,
             time_wait,
+            self.splicing.usage(),
         ]
+    }
+
+    /// How many pairs are in each state.
+    pub fn pairs_by_state(&self) -> [(pair::State, u32); pair::State::ALL.len()] {
+        self.splicing.by_state()
     }
 
     /// How many of the connections that are ended are in each state.

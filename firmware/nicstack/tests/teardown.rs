@@ -567,6 +567,6 @@ fn others_are_not_concerned() {
     let order = nic.card.order(&Request::MemoryRead).unwrap();
     assert_eq!(
         order.len(),
-        cmd::MemoryReply::SIZE + 6 * cmd::MemoryUse::SIZE
+        cmd::MemoryReply::SIZE + 7 * cmd::MemoryUse::SIZE
     );
 }

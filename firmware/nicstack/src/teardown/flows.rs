@@ -5,13 +5,13 @@
 //! In IMEM an entry has a word of its chain and its bits of the wheel, 16 bytes with its share of the heads; what is
 //! needed only once a segment was found to belong to it is in EMEM. The lock of the chain guards all of it.
 
-use super::buffers::Data;
-use super::path::Path;
 use super::tcb::{State, Tcb, Timer};
+use crate::buffers::Data;
 use crate::chains::{Chain, Chains, Pool};
 use crate::clock::Instant;
 use crate::cookie::Tuple;
 use crate::memory::{Region, Usage};
+use crate::path::Path;
 use crate::wheel::Wheel;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use zerocopy::transmute;

@@ -3,8 +3,7 @@
 //! Connection teardown: the host closes, hands over and forgets; the card ends the connection by the rules of TCP.
 //!
 //! * [`tcb`] and [`machine`]: what is known of a connection, and the rules, without memory or frames.
-//! * [`path`]: how its frames are made.
-//! * `flows`, `buffers`, [`time_wait`]: the tables.
+//! * `flows`, [`time_wait`]: the tables.
 //!
 //! # Who may touch a connection
 //!
@@ -14,31 +13,30 @@
 //! way round; so a tuple is always in one table or the other to whoever looks first into the one and then into
 //! the other.
 
-mod buffers;
 mod flows;
 pub mod machine;
-pub mod path;
 mod sender;
 pub mod tcb;
 pub mod time_wait;
+mod waiting;
 
-use self::buffers::{Buffers, Data};
 use self::flows::{Flows, Record};
 use self::machine::{Incoming, Next};
-use self::path::Path;
 use self::sender::Sender;
 use self::tcb::{State, Tcb, Template};
-use self::time_wait::{Entry, TimeWait, Verdict};
+use self::time_wait::{Entry, TimeWait};
+use crate::buffers::{Buffers, Data};
 use crate::chains::Chain;
 use crate::clock::Latest;
 use crate::cookie::Tuple;
 use crate::hash::{HalfSipHash, Key};
 use crate::memory::{Capacity, Partition, Region, Usage};
+use crate::path::Path;
 use crate::setup::{tuple_back, tuple_of};
 use crate::stats::Counter;
 use crate::wire::ipv6::Extensions;
 use crate::wire::options::Options;
-use crate::wire::segment::{Content, Segment, MAX_HEADERS};
+use crate::wire::segment::{Content, Segment};
 use crate::wire::tcp::Flags;
 use crate::{Instant, Memory, Nic, Output};
 use acceltcp_abi::teardown::{hand_over, Credits, HandOver};
@@ -55,7 +53,7 @@ const NOTICE_NS: u64 = 50_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Teardown {
     flows: Flows,
-    buffers: Buffers,
+    pub(crate) buffers: Buffers,
     time_wait: TimeWait,
     latest: Latest,
     salt: AtomicU64,
@@ -162,7 +160,7 @@ impl Teardown {
         }
     }
 
-    fn give_back(&self, flows: u32, buffers: u32) {
+    pub(crate) fn give_back(&self, flows: u32, buffers: u32) {
         self.flows_done.fetch_add(flows, Ordering::Relaxed);
         self.buffers_done.fetch_add(buffers, Ordering::Relaxed);
         if flows | buffers != 0 {
@@ -242,12 +240,7 @@ impl<M: Memory> Nic<M> {
         let flows = &self.teardown.flows;
         let busy = (Counter::TeardownBusy, spent);
         let mut chain = flows.lock(&self.memory, hash).ok_or(busy)?;
-        // The host has had a new connection of the tuple since; the old one is over.
-        if let Some((number, mut record)) = flows.find(&self.emem, &chain, &tuple) {
-            self.stats.count(Counter::TeardownReplaced);
-            flows.remove(&self.memory, &mut chain, number, &record);
-            self.free(&mut record, 1);
-        }
+        self.replace(&mut chain, &tuple);
         self.forget_waiting(hash, &tuple, now);
         let full = (Counter::TeardownFull, spent);
         let data = self.teardown.buffers.store(&self.emem, segment.tcp.data);
@@ -269,6 +262,25 @@ impl<M: Memory> Nic<M> {
         flows.arm(&self.memory, now, number, None, &mut held.record.tcb);
         flows.save(&self.emem, number, &held.record);
         Ok(())
+    }
+
+    /// Ends the connection of `tuple`: the host has had a new one since.
+    fn replace(&self, chain: &mut Chain<'_>, tuple: &Tuple) {
+        let flows = &self.teardown.flows;
+        if let Some((number, mut record)) = flows.find(&self.emem, chain, tuple) {
+            self.stats.count(Counter::TeardownReplaced);
+            flows.remove(&self.memory, chain, number, &record);
+            self.free(&mut record, 1);
+        }
+    }
+
+    /// The same for one that is spliced, in TIME-WAIT too.
+    pub(crate) fn teardown_replace(&self, now: Instant, tuple: &Tuple) {
+        let hash = self.teardown.hash(tuple);
+        if let Some(mut chain) = self.teardown.flows.lock(&self.memory, hash) {
+            self.replace(&mut chain, tuple);
+        }
+        self.forget_waiting(hash, tuple, now);
     }
 
     /// Runs `f` on the connection.
@@ -335,34 +347,6 @@ impl<M: Memory> Nic<M> {
         self.teardown.give_back(flows, buffers);
     }
 
-    /// Lets `f` have the entry of `tuple` in TIME-WAIT. Returns whether there is one.
-    fn with_waiting(
-        &self,
-        hash: u32,
-        tuple: &Tuple,
-        now: Instant,
-        f: impl FnOnce(&mut Chain<'_>, u32),
-    ) -> bool {
-        let table = &self.teardown.time_wait;
-        if table.is_empty() {
-            return false;
-        }
-        let Some(mut chain) = table.lock(&self.emem, hash) else {
-            return false;
-        };
-        let found = table.find(&self.emem, &chain, tuple, now.millis());
-        found.is_some_and(|(number, _)| {
-            f(&mut chain, number);
-            true
-        })
-    }
-
-    fn forget_waiting(&self, hash: u32, tuple: &Tuple, now: Instant) -> bool {
-        self.with_waiting(hash, tuple, now, |chain, number| {
-            self.teardown.time_wait.remove(&self.emem, chain, number);
-        })
-    }
-
     /// Takes a segment from the wire, if it is of a connection of the card.
     pub(crate) fn teardown_from_wire(
         &self,
@@ -406,64 +390,6 @@ impl<M: Memory> Nic<M> {
             }
         }
         self.waiting_from_wire(now, segment, hash, &tuple, out)
-    }
-
-    fn waiting_from_wire(
-        &self,
-        now: Instant,
-        segment: &Segment<'_>,
-        hash: u32,
-        tuple: &Tuple,
-        out: &mut impl Output,
-    ) -> Owner {
-        let table = &self.teardown.time_wait;
-        if table.is_empty() {
-            return Owner::Other;
-        }
-        let Some(mut chain) = table.lock(&self.emem, hash) else {
-            self.stats.count(Counter::TeardownBusy);
-            return Owner::Card;
-        };
-        let now = self.teardown.latest.of(now);
-        let Some((number, mut entry)) = table.find(&self.emem, &chain, tuple, now.millis()) else {
-            return Owner::Other;
-        };
-        if !segment.checksums_ok() {
-            self.stats.count(Counter::TeardownChecksum);
-            return Owner::Card;
-        }
-        let verdict = entry.judge(segment);
-        match verdict {
-            Verdict::Drop => return Owner::Card,
-            Verdict::Answer => {}
-            Verdict::Restart | Verdict::Reset | Verdict::Reuse => {
-                table.remove(&self.emem, &mut chain, number);
-            }
-        }
-        drop(chain);
-        match verdict {
-            Verdict::Reset => {
-                self.stats.count(Counter::TimeWaitReset);
-                return Owner::Card;
-            }
-            Verdict::Reuse => {
-                self.stats.count(Counter::TimeWaitReused);
-                return Owner::Other;
-            }
-            Verdict::Restart => {
-                entry.restart(now.millis());
-                if table.insert(&self.emem, hash, &entry) {
-                    self.stats.count(Counter::TimeWaitEvicted);
-                }
-            }
-            Verdict::Drop | Verdict::Answer => {}
-        }
-        self.stats.count(Counter::TimeWaitAnswered);
-        let mut frame = [0; MAX_HEADERS];
-        if let Some(len) = entry.answer(now.millis(), segment, &mut frame) {
-            out.to_wire(&frame[..len]);
-        }
-        Owner::Card
     }
 
     /// Looks at a segment that the host sends. False when it may not go out: the card owns the connection, and of

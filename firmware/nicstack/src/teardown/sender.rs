@@ -2,13 +2,14 @@
 
 //! The segments of a connection on their way to the wire.
 
-use super::buffers::{Buffers, Data};
 use super::machine::{Effects, Outgoing};
-use super::path::Path;
 use super::tcb::Tcb;
 use super::MAX_MSS;
+use crate::buffers::{Buffers, Data};
+use crate::path::{self, Path};
 use crate::stats::{Counter, Stats};
 use crate::wire::segment::MAX_HEADERS;
+use crate::wire::tcp::Flags;
 use crate::Output;
 use core::sync::atomic::AtomicU64;
 
@@ -34,7 +35,18 @@ impl<O: Output> Effects for Sender<'_, O> {
             return;
         }
         let mut frame = [0; MAX_HEADERS + MAX_MSS as usize];
-        if let Some(len) = self.path.emit(tcb, self.now, &segment, data, &mut frame) {
+        let mut outgoing = path::Outgoing {
+            seq: segment.seq,
+            flags: segment.flags,
+            ecn_capable: segment.ecn_capable,
+            ..path::Outgoing::default()
+        };
+        if segment.flags != Flags::RST {
+            outgoing.ack = tcb.rcv_nxt;
+            outgoing.window = tcb.window;
+            outgoing.timestamps = tcb.timestamps(self.now);
+        }
+        if let Some(len) = self.path.emit(&outgoing, data, &mut frame) {
             self.stats.count(Counter::TeardownSent);
             self.out.to_wire(&frame[..len]);
         }

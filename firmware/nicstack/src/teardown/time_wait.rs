@@ -6,11 +6,11 @@
 //! the table has gone round, which is counted, and the end of their time needs no timer but a look at the
 //! oldest. An entry that begins anew takes a new place.
 
-use super::path::{options, set_label, Path};
 use super::tcb::{flag, Tcb};
 use crate::chains::{Chain, Chains};
 use crate::cookie::Tuple;
 use crate::memory::{Region, Usage};
+use crate::path::{options, set_label, Path};
 use crate::wire::ip::{Addresses, IpHeader};
 use crate::wire::options::Options;
 use crate::wire::segment::{Segment, SegmentHeader, MAX_HEADERS};

@@ -38,6 +38,11 @@ impl Addresses {
         }
     }
 
+    /// Whether they are of IPv6.
+    pub const fn is_v6(&self) -> bool {
+        matches!(self, Self::V6 { .. })
+    }
+
     /// Whether source and destination are the same.
     pub fn is_land(&self) -> bool {
         match self {

@@ -2,8 +2,6 @@
 
 //! How frames of a connection get to the peer: all of their headers but what TCP puts in.
 
-use super::machine::Outgoing;
-use super::tcb::Tcb;
 use crate::cookie::Tuple;
 use crate::wire::checksum;
 use crate::wire::ethernet::{Ethernet, Tag};
@@ -123,37 +121,34 @@ impl Path {
         (self.ttl, self.class, self.label)
     }
 
-    /// Writes `segment` with `data` to the front of `out`, and returns its length. Takes an identification.
-    pub fn emit(
-        &mut self,
-        tcb: &Tcb,
-        now: u32,
-        segment: &Outgoing,
-        data: &[u8],
-        out: &mut [u8],
-    ) -> Option<usize> {
-        let bare_reset = segment.flags == Flags::RST;
-        let (ack, window, timestamps) = if bare_reset {
-            (0, 0, None)
-        } else {
-            (tcb.rcv_nxt, tcb.window, tcb.timestamps(now))
+    /// What of a frame on this path TCP does not put in.
+    pub(crate) fn headers(&self) -> (Ethernet, IpHeader) {
+        let ip = IpHeader {
+            addresses: self.addresses(),
+            traffic_class: self.class,
+            ttl: self.ttl,
         };
+        (self.ethernet(), ip)
+    }
+
+    /// Writes `segment` with `data` to the front of `out`, and returns its length. Takes an identification.
+    pub fn emit(&mut self, segment: &Outgoing, data: &[u8], out: &mut [u8]) -> Option<usize> {
+        let (ethernet, mut ip) = self.headers();
+        if segment.ecn_capable {
+            ip.traffic_class |= ECT;
+        }
         let header = SegmentHeader {
-            ethernet: self.ethernet(),
-            ip: IpHeader {
-                addresses: self.addresses(),
-                traffic_class: self.class | if segment.ecn_capable { ECT } else { 0 },
-                ttl: self.ttl,
-            },
+            ethernet,
+            ip,
             tcp: TcpHeader {
                 src_port: self.ports[0],
                 dst_port: self.ports[1],
                 seq: segment.seq,
-                ack,
+                ack: segment.ack,
                 flags: segment.flags,
-                window,
+                window: segment.window,
             },
-            options: options(timestamps),
+            options: options(segment.timestamps),
         };
         let len = header.emit(data, out)?;
         let ip = out.get_mut(header.ethernet.header_len()..len)?;
@@ -167,8 +162,25 @@ impl Path {
     }
 }
 
+/// What TCP puts into a segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Control bits.
+    pub flags: Flags,
+    /// Window, as in the header.
+    pub window: u16,
+    /// Value and echo of the timestamps.
+    pub timestamps: Option<(u32, u32)>,
+    /// It goes as ECN-capable.
+    pub ecn_capable: bool,
+}
+
 /// The options of a segment with these timestamps.
-pub(super) fn options(timestamps: Option<(u32, u32)>) -> Options {
+pub(crate) fn options(timestamps: Option<(u32, u32)>) -> Options {
     Options {
         timestamps: timestamps.map(|(value, echo)| Timestamps { value, echo }),
         ..Options::default()
@@ -176,7 +188,7 @@ pub(super) fn options(timestamps: Option<(u32, u32)>) -> Options {
 }
 
 /// Puts a flow label into an IPv6 header without one.
-pub(super) fn set_label(ip: &mut [u8], label: u32) -> Option<()> {
+pub(crate) fn set_label(ip: &mut [u8], label: u32) -> Option<()> {
     let word = ip.first_chunk_mut::<4>()?;
     *word = (u32::from_be_bytes(*word) | label & 0xf_ffff).to_be_bytes();
     Some(())

@@ -12,14 +12,14 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// Bytes of a word.
 const WORD: usize = size_of::<u64>();
 /// Words of a buffer: the data, and the link.
-pub(super) const WORDS: usize = BUFFER / WORD + 1;
+pub(crate) const WORDS: usize = BUFFER / WORD + 1;
 const LINK: usize = WORDS - 1;
 
 const _: () = assert!(BUFFER % WORD == 0);
 
 /// The buffers.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     region: Region,
     capacity: u32,
     pool: Pool,
@@ -29,17 +29,17 @@ pub(super) struct Buffers {
 
 /// Data in buffers: number of the first plus 1 (0 for none), and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Data {
-    pub(super) first: u32,
-    pub(super) len: u32,
+pub(crate) struct Data {
+    pub(crate) first: u32,
+    pub(crate) len: u32,
 }
 
 impl Buffers {
-    pub(super) const fn words(capacity: u32) -> usize {
+    pub(crate) const fn words(capacity: u32) -> usize {
         capacity as usize * WORDS
     }
 
-    pub(super) const fn new(region: Region, capacity: u32) -> Self {
+    pub(crate) const fn new(region: Region, capacity: u32) -> Self {
         Self {
             region,
             capacity,
@@ -49,7 +49,7 @@ impl Buffers {
         }
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         Usage {
             words: Self::words(self.capacity),
             used: self.used.load(Ordering::Relaxed),
@@ -64,7 +64,7 @@ impl Buffers {
     }
 
     /// Stores `bytes`; `None` when there are too few buffers.
-    pub(super) fn store(&self, memory: &[AtomicU64], bytes: &[u8]) -> Option<Data> {
+    pub(crate) fn store(&self, memory: &[AtomicU64], bytes: &[u8]) -> Option<Data> {
         let link = |number| self.buffer(memory, number).map(|buffer| &buffer[LINK]);
         let mut data = Data { first: 0, len: 0 };
         // From the end, so that each buffer links to one that is there.
@@ -94,7 +94,7 @@ impl Buffers {
     }
 
     /// Copies the bytes of `data` from `offset` on to `out`. False when there are not as many.
-    pub(super) fn load(
+    pub(crate) fn load(
         &self,
         memory: &[AtomicU64],
         data: Data,
@@ -130,7 +130,7 @@ impl Buffers {
     }
 
     /// Frees the buffers of `data` and returns how many there were.
-    pub(super) fn free(&self, memory: &[AtomicU64], data: Data) -> u32 {
+    pub(crate) fn free(&self, memory: &[AtomicU64], data: Data) -> u32 {
         let (mut link, mut count) = (data.first, 0);
         while let Some(number) = link.checked_sub(1) {
             let Some(buffer) = self.buffer(memory, number) else {
