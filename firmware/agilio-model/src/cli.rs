@@ -71,13 +71,13 @@ pub struct Tables {
     /// Connections that the card ends for the host
     #[arg(long, value_name = "N", default_value_t = Capacity::default().flows)]
     pub flows: u32,
-    /// Buffers of 2 KiB in EMEM for the data of these connections
+    /// Buffers of 2 KiB in EMEM for the data of these connections and of pairs
     #[arg(long, value_name = "N", default_value_t = Capacity::default().buffers)]
     pub buffers: u32,
     /// Connections in TIME-WAIT, in EMEM
     #[arg(long, value_name = "N", default_value_t = Capacity::default().time_wait)]
     pub time_wait: u32,
-    /// Pairs of spliced connections that memory is set aside for
+    /// Pairs of connections that the card splices
     #[arg(long, value_name = "N", default_value_t = Capacity::default().spliced_pairs)]
     pub spliced_pairs: u32,
 }

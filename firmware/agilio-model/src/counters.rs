@@ -107,7 +107,7 @@ names! {
         BadAddress = "drop.bad_address",
         /// From the host, with headers that cannot be segmented.
         BadLso = "drop.bad_lso",
-        /// From the host, with metadata of a connection to be ended that makes no sense.
+        /// From the host, with metadata of AccelTCP that makes no sense.
         BadMetadata = "drop.bad_metadata",
         /// The card was told to stall or to die.
         CardDead = "drop.card_dead",

@@ -172,18 +172,18 @@ fn row(map: &str, name: &str) -> [usize; 2] {
 
 #[test]
 fn the_memory_map_is_printed() {
-    let map = memory_map(&["--listeners", "5000"]).unwrap();
+    let map = memory_map(&["--listeners", "3000"]).unwrap();
     let bytes = |name: &str| row(&map, name)[1];
     let entries = |name: &str| row(&map, name)[0];
     let sum = |names: &[&str]| -> usize { names.iter().map(|name| bytes(name)).sum() };
     assert_eq!(bytes("imem"), 8 << 20);
-    assert_eq!(entries("listeners"), 5000);
+    assert_eq!(entries("listeners"), 3000);
     let tables = ["listeners", "recent", "half_open", "flows", "spliced_pairs"];
     assert_eq!(sum(&tables) + sum(&["reserved", "free"]), 8 << 20);
     // What the card is to hold at once.
     assert!(entries("flows") + 2 * entries("spliced_pairs") >= 131_072);
     assert!(entries("time_wait") >= 1 << 20);
-    let emem = ["flow_records", "buffers", "time_wait"];
+    let emem = ["flow_records", "pair_records", "buffers", "time_wait"];
     assert_eq!(sum(&emem), bytes("emem"));
     assert!(memory_map(&["--flows", "196608", "--spliced-pairs", "0"]).is_ok());
     let error = memory_map(&["--half-open", "1000000"]).unwrap_err();

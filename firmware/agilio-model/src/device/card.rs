@@ -125,7 +125,7 @@ impl Card {
         nicstack::Instant(self.started.elapsed().as_nanos() as u64)
     }
 
-    /// All that is counted: by the card, by its stack, what the stack's tables use, and connections by state.
+    /// All that is counted: by the card, by its stack, what the stack's tables use, connections and pairs by state.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.counters.snapshot();
         for counter in nicstack::stats::Counter::ALL {
@@ -144,6 +144,10 @@ impl Card {
         }
         for (state, count) in self.nic.flows_by_state() {
             let name = format!("nic.teardown.state.{}", state.name());
+            snapshot.insert(name.into(), count.into());
+        }
+        for (state, count) in self.nic.pairs_by_state() {
+            let name = format!("nic.splice.state.{}", state.name());
             snapshot.insert(name.into(), count.into());
         }
         snapshot

@@ -4,6 +4,7 @@
 
 use super::card::Card;
 use super::dma::Dma;
+use super::imem::Stack;
 use super::memory::GuestMemory;
 use super::rx::RxFrame;
 use super::settings::{Settings, ETH_HLEN};
@@ -16,6 +17,7 @@ use crate::wire::{FrameBuf, FrameDirection};
 use acceltcp_abi::meta::{RxMeta, TxMeta};
 use acceltcp_abi::nfd3::RX_EOP;
 use acceltcp_abi::regs::ctrl;
+use acceltcp_abi::splice::{Splice, SpliceEvent};
 use nicstack::{Credits, HandOver, Handshake};
 use std::io;
 
@@ -99,9 +101,22 @@ impl nicstack::Output for Ports<'_> {
 
     fn credits(&mut self, credits: &Credits) {
         // One that finds no buffer is made up for by the next.
-        if let Err(reason) = self.deliver_credits(credits) {
+        let meta = RxMeta {
+            credits: Some(*credits),
+            ..RxMeta::default()
+        };
+        if let Err(reason) = self.deliver_message(&meta) {
             self.card.counters.drop_frame(reason);
         }
+    }
+
+    fn splice_event(&mut self, event: &SpliceEvent) -> bool {
+        let meta = RxMeta {
+            splice: Some(*event),
+            ..RxMeta::default()
+        };
+        // The stack keeps what finds no buffer.
+        self.deliver_message(&meta).is_ok()
     }
 
     fn to_wire(&mut self, frame: &[u8]) {
@@ -169,14 +184,10 @@ impl Ports<'_> {
         Ok(())
     }
 
-    /// Credits go to the first ring. A driver gets nothing but frames there, so an empty one goes along.
-    fn deliver_credits(&self, credits: &Credits) -> Result<(), DropReason> {
+    /// What is of no frame goes to the first ring. A driver gets nothing but frames there, so an empty one goes along.
+    fn deliver_message(&self, meta: &RxMeta) -> Result<(), DropReason> {
         const NO_FRAME: [u8; ETH_HLEN] = [0; ETH_HLEN];
         let card = self.card;
-        let meta = RxMeta {
-            credits: Some(*credits),
-            ..RxMeta::default()
-        };
         let mut bytes = [0; RxMeta::MAX];
         let len = meta.emit(&mut bytes);
         let ring = card.rx.first().ok_or(DropReason::Disabled)?;
@@ -205,6 +216,37 @@ impl Ports<'_> {
         card.nic.hand_over(card.now(), message, frame, self);
     }
 
+    /// Takes what the host wants of a pair, with the templates in `frame`.
+    fn splice(&mut self, message: &Splice, frame: &[u8]) {
+        let card = self.card;
+        card.counters
+            .add_frame(Counter::HostTxPackets, Counter::HostTxBytes, frame.len());
+        card.nic.splice(card.now(), message, frame, self);
+    }
+
+    /// Takes a frame that the host gives back as it came from the wire; or several, which the host had merged.
+    fn take_back(&mut self, frame: TxFrame<'_>) {
+        let card = self.card;
+        card.counters.add_frame(
+            Counter::HostTxPackets,
+            Counter::HostTxBytes,
+            frame.bytes.len(),
+        );
+        let result = match frame.offload.lso {
+            Some(params) => self.segment(frame, params, Stack::returned),
+            None => {
+                if self.datapath.settings.has(ctrl::TXCSUM) {
+                    let _ = checksum::fill(frame.bytes, frame.offload.checksums);
+                }
+                card.nic.returned(card.now(), frame.bytes, self);
+                Ok(())
+            }
+        };
+        if let Err(reason) = result {
+            card.counters.drop_frame(reason);
+        }
+    }
+
     /// Takes a frame that the host sends on TX ring `ring`.
     fn take_from_host(&mut self, ring: usize, frame: TxFrame<'_>) {
         let card = self.card;
@@ -216,7 +258,7 @@ impl Ports<'_> {
             capture.record(FrameDirection::Out, bytes);
         }
         let result = match frame.offload.lso {
-            Some(params) => self.segment(frame, params),
+            Some(params) => self.segment(frame, params, Stack::from_host),
             None => self.send(frame),
         };
         if let Err(reason) = result {
@@ -239,7 +281,13 @@ impl Ports<'_> {
         Ok(())
     }
 
-    fn segment(&mut self, frame: TxFrame<'_>, params: LsoParams) -> Result<(), DropReason> {
+    /// Cuts a frame, and gives each segment to `take`.
+    fn segment(
+        &mut self,
+        frame: TxFrame<'_>,
+        params: LsoParams,
+        take: impl Fn(&Stack, nicstack::Instant, &[u8], &mut Self),
+    ) -> Result<(), DropReason> {
         let settings = &self.datapath.settings;
         if !settings.has(ctrl::LSO2) {
             return Err(DropReason::BadLso);
@@ -252,7 +300,7 @@ impl Ports<'_> {
         card.counters.add(Counter::HostTxLso, 1);
         for index in 0..lso.segments() {
             if let Some(len) = lso.emit(index, frame.scratch) {
-                card.nic.from_host(card.now(), &frame.scratch[..len], self);
+                take(&card.nic, card.now(), &frame.scratch[..len], self);
             }
         }
         Ok(())
@@ -280,14 +328,17 @@ impl Card {
             &self.counters,
             |frame| match frame.meta {
                 // With the cable out, too: the host has given the connection up.
-                Ok(TxMeta {
-                    hand_over: Some(message),
-                }) => {
+                Ok(TxMeta::HandOver(message)) => {
                     ports.hand_over(&message, frame.bytes);
                     self.start_clock();
                 }
-                Ok(_) if datapath.link.is_up() => ports.take_from_host(ring, frame),
-                Ok(_) => self.counters.drop_frame(DropReason::LinkDown),
+                Ok(TxMeta::Splice(message)) => {
+                    ports.splice(&message, frame.bytes);
+                    self.start_clock();
+                }
+                Ok(TxMeta::Returned) => ports.take_back(frame),
+                Ok(TxMeta::None) if datapath.link.is_up() => ports.take_from_host(ring, frame),
+                Ok(TxMeta::None) => self.counters.drop_frame(DropReason::LinkDown),
                 Err(_) => self.counters.drop_frame(DropReason::BadMetadata),
             },
         )

@@ -19,16 +19,19 @@ pub const RESERVED: usize = 2 << 20;
 /// Words that the stack's tables share.
 const WORDS: usize = (BYTES - RESERVED) / size_of::<u64>();
 /// Names of the stack's tables, in the order of [`nicstack::Nic::usage`].
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "listeners",
     "recent",
     "half_open",
     "flows",
     "buffers",
     "time_wait",
+    "spliced_pairs",
 ];
-/// How many of them, from the first on, are in IMEM.
-const IN_IMEM: usize = 4;
+/// Those of them that are in IMEM, by their places.
+const IN_IMEM: [usize; 5] = [0, 1, 2, 3, 6];
+/// Those that are in EMEM alone.
+const IN_EMEM: [usize; 2] = [4, 5];
 
 /// The stack of a card.
 pub type Stack = nicstack::Nic<Box<[AtomicU64]>>;
@@ -79,9 +82,8 @@ impl Map {
 
     /// Bytes of IMEM that nobody has.
     pub fn free(&self) -> usize {
-        let tables = &self.tables[..IN_IMEM];
-        let taken: usize = tables.iter().map(|(_, usage)| usage.words).sum();
-        (WORDS - taken - self.capacity.splice_words()) * size_of::<u64>()
+        let taken = IN_IMEM.map(|table| self.tables[table].1.words);
+        (WORDS - taken.iter().sum::<usize>()) * size_of::<u64>()
     }
 }
 
@@ -91,20 +93,19 @@ impl fmt::Display for Map {
         let mut row = |name: &str, entries: &dyn fmt::Display, bytes: usize| {
             writeln!(f, "{name:<14}{entries:>10}{bytes:>12}")
         };
-        let (imem, emem) = self.tables.split_at(IN_IMEM);
         let capacity = &self.capacity;
         row("imem", &"entries", BYTES)?;
         row("reserved", &"", RESERVED)?;
-        for (name, usage) in imem {
+        for (name, usage) in IN_IMEM.map(|table| self.tables[table]) {
             row(name, &usage.capacity, usage.words * WORD)?;
         }
-        let pairs = &capacity.spliced_pairs;
-        row("spliced_pairs", pairs, capacity.splice_words() * WORD)?;
         row("free", &"", self.free())?;
         row("emem", &"entries", capacity.emem_words() * WORD)?;
         let records = capacity.flow_emem_words() * WORD;
         row("flow_records", &capacity.flows, records)?;
-        for (name, usage) in emem {
+        let records = capacity.splice_emem_words() * WORD;
+        row("pair_records", &capacity.spliced_pairs, records)?;
+        for (name, usage) in IN_EMEM.map(|table| self.tables[table]) {
             row(name, &usage.capacity, usage.words * WORD)?;
         }
         Ok(())
@@ -146,11 +147,12 @@ mod tests {
             assert_eq!(entries("buffers"), Some(capacity.buffers));
             assert_eq!(entries("time_wait"), Some(capacity.time_wait));
             assert_eq!(entries("spliced_pairs"), Some(capacity.spliced_pairs));
-            let tables = bytes(&TABLES[..IN_IMEM]) + bytes(&["spliced_pairs"]);
+            assert_eq!(entries("pair_records"), Some(capacity.spliced_pairs));
+            let tables = bytes(&IN_IMEM.map(|table| TABLES[table]));
             assert_eq!(tables, capacity.words() * 8);
             assert_eq!(tables + bytes(&["reserved", "free"]), BYTES, "{map}");
             assert_eq!(bytes(&["imem"]), BYTES);
-            let emem = bytes(&["flow_records", "buffers", "time_wait"]);
+            let emem = bytes(&["flow_records", "pair_records", "buffers", "time_wait"]);
             assert_eq!(emem, bytes(&["emem"]), "{map}");
         }
     }

@@ -10,5 +10,6 @@ mod reconfig;
 mod rx;
 mod setup;
 mod socket;
+mod splice;
 mod teardown;
 mod tx;

@@ -153,7 +153,19 @@ fn syn() -> Vec<u8> {
     syn_from(4000)
 }
 
-fn tcp(frame: &[u8]) -> Segment<'_> {
+/// A guest with rings whose driver has attached with `flags`.
+pub(super) fn attached(format: Format, flags: u32) -> Guest {
+    let mut guest = Guest::with_format(format);
+    guest.enable();
+    let attach = cmd::Attach {
+        flags: flags.into(),
+        ..cmd::Attach::default()
+    };
+    order(&mut guest, &Request::Attach(attach)).unwrap();
+    guest
+}
+
+pub(super) fn tcp(frame: &[u8]) -> Segment<'_> {
     match Content::parse(frame) {
         Ok(Content::Tcp(segment)) => segment,
         other => panic!("{other:?}"),

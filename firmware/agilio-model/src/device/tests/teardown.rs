@@ -3,17 +3,17 @@
 //! Connections handed over through the TX rings, ended on the wire, and their credits on the RX rings.
 
 use super::guest::{tx_buffer, tx_desc, Guest, MAC};
-use super::setup::{named, order};
+use super::setup::{attached, named, tcp};
 use super::tx::{nfdk_data, put_nfdk};
 use crate::counters::{Counter, DropReason};
 use crate::device::descriptors::Format;
-use acceltcp_abi::cmd::{self, Request};
+use acceltcp_abi::cmd;
 use acceltcp_abi::meta::{OptIn, RxMeta, TxMeta};
 use acceltcp_abi::{nfd3, nfdk};
 use nicstack::wire::ethernet::Ethernet;
 use nicstack::wire::ip::{Addresses, IpHeader};
 use nicstack::wire::options::Options;
-use nicstack::wire::segment::{Content, Segment, SegmentHeader};
+use nicstack::wire::segment::SegmentHeader;
 use nicstack::wire::tcp::{Flags, TcpHeader};
 use nicstack::{Credits, HandOver};
 use std::thread;
@@ -107,31 +107,13 @@ fn message() -> HandOver {
     }
 }
 
-fn tcp(frame: &[u8]) -> Segment<'_> {
-    match Content::parse(frame) {
-        Ok(Content::Tcp(segment)) => segment,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// A guest whose driver asked for credits.
-fn attached(format: Format) -> Guest {
-    let mut guest = Guest::with_format(format);
-    guest.enable();
-    let attach = cmd::Attach {
-        flags: (cmd::attach::HANDSHAKE_META | cmd::attach::CREDITS_META).into(),
-        ..cmd::Attach::default()
-    };
-    order(&mut guest, &Request::Attach(attach)).unwrap();
-    guest
-}
+/// What a driver that asks for credits attaches with.
+const CREDITS: u32 = cmd::attach::HANDSHAKE_META | cmd::attach::CREDITS_META;
 
 /// Sends `frame` with `message` in front by the first descriptors of ring 0.
 fn hand_over(guest: &mut Guest, format: Format, message: &HandOver, frame: &[u8]) {
     let mut fields = [0; TxMeta::MAX];
-    let meta = TxMeta {
-        hand_over: Some(*message),
-    };
+    let meta = TxMeta::HandOver(*message);
     let (types, len) = meta.emit(&mut fields);
     let meta_len = 4 + len;
     let word = match format {
@@ -177,7 +159,7 @@ fn wait_for<T>(mut f: impl FnMut() -> Option<T>) -> T {
 #[test]
 fn a_connection_costs_the_host_one_frame_out_and_none_in() {
     for format in [Format::Nfd3, Format::Nfdk] {
-        let mut guest = attached(format);
+        let mut guest = attached(format, CREDITS);
         hand_over(&mut guest, format, &message(), &template(b"response"));
         let sent = guest.sent();
         assert_eq!(sent.len(), 1);
@@ -207,6 +189,7 @@ fn a_connection_costs_the_host_one_frame_out_and_none_in() {
         let opt_in = OptIn {
             handshake: true,
             credits: true,
+            ..OptIn::default()
         };
         let credits = Credits {
             version: Credits::VERSION,
@@ -222,7 +205,7 @@ fn a_connection_costs_the_host_one_frame_out_and_none_in() {
 
 #[test]
 fn time_passes_for_connections() {
-    let mut guest = attached(Format::Nfd3);
+    let mut guest = attached(Format::Nfd3, CREDITS);
     assert!(!guest.card.tick(), "idle");
     let card = guest.card.clone();
     let thread = thread::spawn(move || card.serve_clock());
@@ -244,7 +227,7 @@ fn time_passes_for_connections() {
 #[test]
 fn a_message_that_makes_no_sense_is_dropped() {
     for format in [Format::Nfd3, Format::Nfdk] {
-        let mut guest = attached(format);
+        let mut guest = attached(format, CREDITS);
         let wrong = HandOver {
             version: 9,
             ..message()
@@ -258,7 +241,7 @@ fn a_message_that_makes_no_sense_is_dropped() {
 
 #[test]
 fn a_reset_of_the_card_forgets_connections() {
-    let mut guest = attached(Format::Nfd3);
+    let mut guest = attached(Format::Nfd3, CREDITS);
     hand_over(&mut guest, Format::Nfd3, &message(), &template(b"x"));
     guest.card.reset_by_itself();
     assert_eq!(named(&guest, "nic.teardown.end.aborted"), 1);
