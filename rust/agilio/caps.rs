@@ -169,6 +169,14 @@ impl Caps {
                 .is_some_and(|found| found.features.get() & tlv::features::TEARDOWN != 0)
     }
 
+    /// Whether the firmware relays spliced connections.
+    pub(crate) fn splices(&self) -> bool {
+        self.tears_down()
+            && self
+                .acceltcp
+                .is_some_and(|found| found.features.get() & tlv::features::SPLICE != 0)
+    }
+
     /// Whether the card has all of `bits` of the control word.
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.ctrl & bits == bits

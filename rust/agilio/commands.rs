@@ -19,6 +19,7 @@ use crate::{
             Port,
             WeakDevice, //
         },
+        work::Worker, //
     },
     offload::{
         counters::{
@@ -31,7 +32,8 @@ use crate::{
             OffloadDevice, //
         },
         keys::Rotation,
-        rules::Published, //
+        rules::Published,
+        splice::pairs::Pairs, //
     },
 };
 use acceltcp_abi::{
@@ -46,11 +48,13 @@ use acceltcp_abi::{
         ListenReply,
         ReplyError,
         Request,
+        SpliceReply,
         TeardownReply, //
     },
     mbox,
     meta::TxMeta,
     setup::ListenRule,
+    splice::Splice,
     teardown::HandOver, //
 };
 use kernel::{
@@ -74,6 +78,7 @@ pub(crate) struct Card {
     dev: Arc<WeakDevice>,
     id: DeviceId,
     credits: Arc<Credits>,
+    pairs: Arc<Worker<Pairs>>,
     #[pin]
     published: Published,
 }
@@ -82,20 +87,30 @@ impl Card {
     /// The card behind `dev`.
     pub(super) fn new(dev: &NewDevice<'_>) -> Result<Arc<Self>> {
         let credits = Arc::new(Credits::new(), GFP_KERNEL)?;
+        let pairs = Pairs::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 id: dev.id(),
                 dev: dev.weak().clone(),
                 credits,
+                pairs,
                 published <- Published::new(),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Its credits, for those who hear of them.
-    pub(super) fn account(&self) -> &Arc<Credits> {
-        &self.credits
+    /// Its credits and pairs, for those who hear of them.
+    pub(super) fn accounts(&self) -> (&Arc<Credits>, &Arc<Worker<Pairs>>) {
+        (&self.credits, &self.pairs)
+    }
+
+    /// Sends a frame behind `meta`, if `commit` says so.
+    fn send(&self, frame: SkBuff, meta: &TxMeta, commit: &mut dyn FnMut() -> Result) -> Result {
+        let mut metadata = [0; TxMeta::MAX_WITH_TYPES];
+        let size = meta.emit_with_types(&mut metadata);
+        let metadata = metadata.get(..size).ok_or(EINVAL)?;
+        self.dev.send(frame, metadata, commit)
     }
 }
 
@@ -121,15 +136,32 @@ impl OffloadDevice for Card {
     }
 
     fn hand_over(&self, template: SkBuff, message: &HandOver, len: usize) -> Result {
-        let meta = TxMeta {
-            hand_over: Some(*message),
-        };
-        let mut metadata = [0; TxMeta::MAX_WITH_TYPES];
-        let size = meta.emit_with_types(&mut metadata);
-        let metadata = metadata.get(..size).ok_or(EINVAL)?;
-        self.dev.send(template, metadata, &mut || {
+        self.send(template, &TxMeta::HandOver(*message), &mut || {
             self.credits.take(len).then_some(()).ok_or(ENOSPC)
         })
+    }
+
+    fn pairs(&self) -> &Worker<Pairs> {
+        &self.pairs
+    }
+
+    fn splice(&self, templates: SkBuff, message: &Splice, data: [usize; 2]) -> Result {
+        self.send(templates, &TxMeta::Splice(*message), &mut || {
+            // Whoever lost the pairs before the ring came up again has not waited for this one.
+            if !self
+                .pairs
+                .expects(message.pair.get(), message.generation.get())
+            {
+                return Err(ENETDOWN);
+            }
+            let taken = self.credits.take_buffers(data);
+            taken.then_some(()).ok_or(ENOSPC)
+        })
+    }
+
+    fn splice_command(&self, message: &Splice) -> Result {
+        let frame = SkBuff::empty_frame(TxMeta::MAX_WITH_TYPES)?;
+        self.send(frame, &TxMeta::Splice(*message), &mut || Ok(()))
     }
 }
 
@@ -229,6 +261,9 @@ impl<'a> Vnic<'a> {
         if self.caps.tears_down() {
             understood |= cmd::attach::CREDITS_META;
         }
+        if self.caps.splices() {
+            understood |= cmd::attach::SPLICE_META;
+        }
         let attached = self.with_commands(|sender| {
             sender.send::<()>(&Request::Attach(Attach {
                 flags: understood.into(),
@@ -241,6 +276,10 @@ impl<'a> Vnic<'a> {
             if self.caps.tears_down() {
                 let reply: TeardownReply = sender.send(&Request::TeardownRead)?;
                 self.card.credits.start(&reply);
+            }
+            if self.caps.splices() {
+                let reply: SpliceReply = sender.send(&Request::SpliceRead)?;
+                self.card.pairs.start(&reply);
             }
             Ok(())
         });
@@ -290,13 +329,21 @@ impl<'a> Vnic<'a> {
             .ok()
     }
 
-    /// The card has forgotten the connections that it was ending; `told` is what it has said before. Nobody hands over
+    /// The card has forgotten the connections that it was ending or relaying; `told` is what it has said before. Nobody hands over
     /// any more, and notices of credits do not come either.
     pub(super) fn end_teardown(&self, told: Option<&TeardownReply>) {
         let credits = &self.card.credits;
         if let Some(told) = told {
             // Not all that has ended was told of.
             credits.returned(told.flows_done.get(), told.buffers_done.get());
+        }
+        let pairs = self.card.pairs.stop();
+        if pairs != 0 {
+            dev_warn!(
+                self.device(),
+                "{} pairs of connections that the card was relaying are lost\n",
+                pairs
+            );
         }
         let lost = credits.stop();
         if lost != 0 {

@@ -257,7 +257,7 @@ impl<'a> Vnic<'a> {
                 vector.index,
                 control.rx_size,
                 &self.caps,
-                self.card.account(),
+                self.card.accounts(),
             )?;
             let entry = Vector::entry(vector.index) as u8;
             regs.write64(regs::txr_addr(ring), tx.ring);

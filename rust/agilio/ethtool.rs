@@ -47,6 +47,8 @@ const DRIVER: &[&str] = &[
     "teardown_with_card",
     "teardown_flow_credits",
     "teardown_buffer_credits",
+    "splice_with_card",
+    "splice_credits",
 ];
 
 /// Counters of a direction on the card, in the order of their registers.
@@ -120,7 +122,9 @@ impl Operations for Vnic<'_> {
 
     fn stat_values(dev: &Device<Self>, values: &mut [u64]) {
         let vnic = dev.private();
-        let [with_card, flows, buffers] = vnic.card.account().gauges();
+        let (credits, pairs) = vnic.card.accounts();
+        let [with_card, flows, buffers] = credits.gauges();
+        let [spliced, room] = pairs.gauges();
         let driver = [
             vnic.health.deaths.load(Relaxed),
             vnic.health.restarts.load(Relaxed),
@@ -129,6 +133,8 @@ impl Operations for Vnic<'_> {
             with_card,
             flows,
             buffers,
+            spliced,
+            room,
         ];
         let mut rest = values;
         let mut next = |count: usize| {

@@ -20,11 +20,16 @@ use crate::net::{
         PagePool,
         PoolPage, //
     },
-    skb::SkBuff, //
+    skb::SkBuff,
+    work::Worker, //
 };
 use crate::offload::{
     accept,
-    credits::Credits, //
+    credits::Credits,
+    splice::pairs::{
+        self,
+        Pairs, //
+    }, //
 };
 use acceltcp_abi::{
     meta::{
@@ -75,6 +80,7 @@ pub(crate) struct RxRing<'a> {
     /// What the card was asked to tell.
     asked: OptIn,
     credits: Arc<Credits>,
+    pairs: Arc<Worker<Pairs>>,
     desc: Coherent<[u64]>,
     pages: KVec<Option<PoolPage>>,
     pool: PagePool,
@@ -105,7 +111,7 @@ impl<'a> RxRing<'a> {
         index: u16,
         size: u32,
         caps: &Caps,
-        credits: &Arc<Credits>,
+        (credits, pairs): (&Arc<Credits>, &Arc<Worker<Pairs>>),
     ) -> Result<Self> {
         if !size.is_power_of_two() || !(MIN_SIZE..=MAX_SIZE).contains(&size) {
             return Err(EINVAL);
@@ -123,8 +129,10 @@ impl<'a> RxRing<'a> {
                 handshake: caps.sets_up(),
                 // They come to the first ring.
                 credits: caps.tears_down() && index == 0,
+                splice: caps.splices() && index == 0,
             },
             credits: credits.clone(),
+            pairs: pairs.clone(),
             desc: Coherent::zeroed_slice(dev, size as usize, GFP_KERNEL)?,
             pages,
             pool: PagePool::new(dev, napi, size as usize, HEADROOM)?,
@@ -300,6 +308,15 @@ impl<'a> RxRing<'a> {
                 &stats.credits
             } else {
                 &stats.bad_credits
+            };
+            counter.add(1);
+            return None;
+        }
+        if let Some(event) = &meta.splice {
+            let counter = if pairs::told(&self.pairs, event) {
+                &stats.splice_events
+            } else {
+                &stats.bad_splice_events
             };
             counter.add(1);
             return None;

@@ -240,10 +240,12 @@ impl Producer<'_> {
         )
     }
 
-    /// Queues a frame. Stops the queue when there may be no room for the next one.
+    /// Queues a frame in front of which are `metadata` bytes of metadata. Stops the queue when there may be no room for
+    /// the next one.
     pub(crate) fn queue(
         &mut self,
         skb: SkBuff,
+        metadata: u8,
         locked: &TxLocked<'_>,
         more: bool,
         stats: &TxStats,
@@ -260,7 +262,7 @@ impl Producer<'_> {
             }
             locked.start();
         }
-        let Some((template, bytes)) = describe(&skb, stats) else {
+        let Some((template, bytes)) = describe(&skb, metadata, stats) else {
             stats.bad_frame.add(1);
             self.ring_unless(more);
             return Xmit::Ok;
@@ -339,8 +341,7 @@ impl Producer<'_> {
             return Err(EBUSY);
         }
         let offset = u8::try_from(metadata)?;
-        let (mut template, bytes) = describe(&skb, stats).ok_or(EMSGSIZE)?;
-        template.offset_eop = offset & !nfd3::TX_EOP;
+        let (template, bytes) = describe(&skb, offset, stats).ok_or(EMSGSIZE)?;
         self.map(&skb, frags)?;
         if let Err(err) = commit() {
             self.unmap(frags);
@@ -405,12 +406,13 @@ impl Producer<'_> {
     }
 }
 
-/// The descriptor for a frame, without addresses, and the bytes that go out on the wire. `None` when the card
-/// cannot send it.
-fn describe(skb: &SkBuff, stats: &TxStats) -> Option<(TxDesc, u32)> {
+/// The descriptor for a frame behind `metadata` bytes of metadata, without addresses, and the bytes that go out on the
+/// wire. `None` when the card cannot send it.
+fn describe(skb: &SkBuff, metadata: u8, stats: &TxStats) -> Option<(TxDesc, u32)> {
     let len = skb.len();
     let mut desc = TxDesc {
         data_len: U16::new(u16::try_from(len).ok()?),
+        offset_eop: metadata & !nfd3::TX_EOP,
         ..TxDesc::default()
     };
     let mut bytes = len as u32;
@@ -432,10 +434,15 @@ fn describe(skb: &SkBuff, stats: &TxStats) -> Option<(TxDesc, u32)> {
         }
         desc.flags |= nfd3::TX_LSO;
         desc.mss = U16::new(gso.size);
-        desc.lso_hdrlen = u8::try_from(gso.header_len).ok()?;
-        desc.l3_offset = u8::try_from(skb.network_offset()).ok()?;
-        desc.l4_offset = u8::try_from(skb.transport_offset()).ok()?;
-        bytes += gso.header_len as u32 * u32::from(gso.segs.saturating_sub(1));
+        // The card counts from the frame on.
+        let of_frame = |offset: usize| {
+            let offset = offset.checked_sub(metadata.into())?;
+            u8::try_from(offset).ok()
+        };
+        desc.lso_hdrlen = of_frame(gso.header_len)?;
+        desc.l3_offset = of_frame(skb.network_offset())?;
+        desc.l4_offset = of_frame(skb.transport_offset())?;
+        bytes += u32::from(desc.lso_hdrlen) * u32::from(gso.segs.saturating_sub(1));
         stats.lso.add(1);
     }
     Some((desc, bytes))

@@ -77,6 +77,10 @@ counters! {
         credits,
         /// Notices of credits that were never given.
         bad_credits,
+        /// Notices of what has become of pairs.
+        splice_events,
+        /// Such notices of pairs that there are not.
+        bad_splice_events,
     }
 }
 

@@ -37,8 +37,13 @@ use crate::net::{
     skb::SkBuff,
     weak::WeakDevice, //
 };
+use crate::offload::late;
 use acceltcp_abi::{
-    meta::RxMeta,
+    meta::{
+        RxMeta,
+        TxMeta, //
+    },
+    nfd3,
     pci as ids,
     regs::{
         ctrl,
@@ -140,6 +145,18 @@ impl<'a> Vnic<'a> {
         self.caps.sets_up().then_some(&self.card)
     }
 
+    /// Puts in front of a frame that it came from the wire, and returns by how many bytes; `None` when the card cannot
+    /// take it back.
+    fn returned(&self, skb: &mut SkBuff) -> Option<u8> {
+        if !self.caps.tears_down() {
+            return None;
+        }
+        let mut metadata = [0; TxMeta::MAX_WITH_TYPES];
+        let len = TxMeta::Returned.emit_with_types(&mut metadata);
+        skb.prepend(metadata.get(..len)?).ok()?;
+        u8::try_from(len).ok()
+    }
+
     /// The PCI function as a device, for messages and DMA.
     pub(super) fn device(&self) -> &'a kernel::device::Device<Bound> {
         self.pdev.as_ref()
@@ -148,7 +165,7 @@ impl<'a> Vnic<'a> {
 
 /// The largest MTU whose frames fit into a page with their metadata.
 fn largest_mtu(caps: &Caps) -> u32 {
-    let meta = caps.rx_offset.unwrap_or(RxMeta::MAX);
+    let meta = caps.rx_offset.unwrap_or(RxMeta::MAX.min(nfd3::RX_META_MAX));
     let room = PAGE_SIZE - page_pool::TAIL - super::ring_rx::HEADROOM - meta - HEADERS;
     room as u32
 }
@@ -189,16 +206,29 @@ impl Driver for Vnic<'_> {
         vnic.down(dev, &mut control);
     }
 
-    fn start_xmit(dev: &Device<Self>, skb: SkBuff, locked: &mut TxLocked<'_>, more: bool) -> Xmit {
+    fn start_xmit(
+        dev: &Device<Self>,
+        mut skb: SkBuff,
+        locked: &mut TxLocked<'_>,
+        more: bool,
+    ) -> Xmit {
         let vnic = dev.private();
         let Some(vector) = vnic.vectors.get(usize::from(skb.queue_mapping())) else {
             return Xmit::Ok;
         };
+        let mut metadata = 0;
+        if late::goes_back(&mut skb) {
+            let Some(len) = vnic.returned(&mut skb) else {
+                vector.stats.tx.bad_frame.add(1);
+                return Xmit::Ok;
+            };
+            metadata = len;
+        }
         let Some((producer, locked)) = vector.tx.split(locked) else {
             return Xmit::Ok;
         };
         match producer {
-            Some(producer) => producer.queue(skb, locked, more, &vector.stats.tx),
+            Some(producer) => producer.queue(skb, metadata, locked, more, &vector.stats.tx),
             None => {
                 vector.stats.tx.down.add(1);
                 Xmit::Ok

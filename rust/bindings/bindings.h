@@ -26,6 +26,7 @@
 #include "closing.h"
 #include "held.h"
 #include "ports.h"
+#include "splice.h"
 #include "tcp.h"
 
 /* Values that bindgen cannot read off function-like macros. */
@@ -49,7 +50,9 @@ void *acceltcp_page_address(struct page *page);
 void acceltcp_tx_queue_reset(struct netdev_queue *queue);
 void acceltcp_tx_queue_set_least(struct netdev_queue *queue, u32 bytes);
 void acceltcp_init_delayed_work(struct delayed_work *work, work_func_t func);
+void acceltcp_init_work(struct work_struct *work, work_func_t func);
 struct skb_shared_info *acceltcp_skb_shinfo(struct sk_buff *skb);
+struct sk_buff *acceltcp_empty_frame(u32 headroom);
 int acceltcp_for_each_mc(struct netdev_hw_addr_list *list, void *arg,
 			 int (*func)(void *arg, const u8 *addr));
 

@@ -210,24 +210,13 @@ static u32 acceltcp_ms(unsigned long jiffies_count)
 	return clamp_t(u32, jiffies_to_msecs(jiffies_count), 1, 3600 * MSEC_PER_SEC);
 }
 
-/* Whether @sk can be given away. Fills @to in if so. */
-enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
-					  struct acceltcp_closing *to)
+/* What splicing and closing need alike, of a connection whose state fits. */
+static enum acceltcp_stays acceltcp_look(struct sock *sk,
+					 struct acceltcp_closing *to)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
-	struct net *net = sock_net(sk);
 	enum acceltcp_stays stays;
 
-	memset(to, 0, sizeof(*to));
-	/* What the peer has sent may change everything. */
-	sk_flush_backlog(sk);
-	if (!acceltcp_state(sk, to) || rcu_access_pointer(tp->fastopen_rsk) ||
-	    !check_net(net))
-		return ACCELTCP_STAYS_STATE;
-	if (acceltcp_has_unread(sk))
-		return ACCELTCP_STAYS_UNREAD;
-	if (sock_flag(sk, SOCK_LINGER) || READ_ONCE(tp->linger2) < 0)
-		return ACCELTCP_STAYS_LINGER;
 	if (!RB_EMPTY_ROOT(&tp->out_of_order_queue))
 		return ACCELTCP_STAYS_OUT_OF_ORDER;
 	if (acceltcp_is_authenticated(tp))
@@ -251,6 +240,8 @@ enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 	to->max_wnd = tp->max_window;
 	to->rcv_nxt = tp->rcv_nxt;
 	to->rcv_wnd = tcp_receive_window(tp);
+	to->max_rcv_wnd = min_t(u32, tcp_max_receive_window(tp),
+				U16_MAX << TCP_MAX_WSCALE);
 	to->mss = clamp_t(u32, tp->mss_cache, 1, U16_MAX);
 	to->cwnd = min_t(u64, (u64)tcp_snd_cwnd(tp) * to->mss, U32_MAX);
 	to->rto_ms = acceltcp_ms(tp->srtt_us ? __tcp_set_rto(tp) :
@@ -258,14 +249,75 @@ enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 	to->fin_wait_ms = acceltcp_ms(tcp_fin_time(sk));
 	to->time_wait_ms = acceltcp_ms(TCP_TIMEWAIT_LEN);
 	to->snd_wscale = tp->rx_opt.snd_wscale;
+	to->ecn = tcp_ecn_mode_rfc3168(tp);
+	return ACCELTCP_STAYS_NOT;
+}
+
+/* Whether @sk, which its owner closes, can be given away. Fills @to in if so. */
+enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
+					  struct acceltcp_closing *to)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	struct net *net = sock_net(sk);
+	enum acceltcp_stays stays;
+
+	memset(to, 0, sizeof(*to));
+	to->closes = true;
+	/* What the peer has sent may change everything. */
+	sk_flush_backlog(sk);
+	if (!acceltcp_state(sk, to) || rcu_access_pointer(tp->fastopen_rsk) ||
+	    !check_net(net))
+		return ACCELTCP_STAYS_STATE;
+	if (acceltcp_has_unread(sk))
+		return ACCELTCP_STAYS_UNREAD;
+	if (sock_flag(sk, SOCK_LINGER) || READ_ONCE(tp->linger2) < 0)
+		return ACCELTCP_STAYS_LINGER;
+	stays = acceltcp_look(sk, to);
+	if (stays != ACCELTCP_STAYS_NOT)
+		return stays;
 	/* As tcp_orphan_retries() has it for a peer that answers. */
 	to->retries = READ_ONCE(net->ipv4.sysctl_tcp_orphan_retries) ?: 8;
-	to->ecn = tcp_ecn_mode_rfc3168(tp);
 	to->ack_due = inet_csk_ack_scheduled(sk);
 	to->held = !tp->packets_out && acceltcp_is_held(sk);
 	/* The SYN may be among what is acknowledged. */
 	to->first_answer = to->len && tp->bytes_acked <= 1 &&
 		(!tp->bytes_sent || tcp_jiffies32 - tp->lsndtime <= 1);
+	return ACCELTCP_STAYS_NOT;
+}
+
+/* Whether @sk can be joined with another connection. Fills @to in if so. */
+enum acceltcp_stays acceltcp_splicing_look(struct sock *sk,
+					   struct acceltcp_closing *to)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	struct net *net = sock_net(sk);
+	enum acceltcp_stays stays;
+
+	memset(to, 0, sizeof(*to));
+	sk_flush_backlog(sk);
+	if ((1 << sk->sk_state) & (TCPF_CLOSE_WAIT | TCPF_FIN_WAIT1 |
+				   TCPF_FIN_WAIT2 | TCPF_CLOSING |
+				   TCPF_LAST_ACK) ||
+	    (sk->sk_state == TCP_ESTABLISHED && sk->sk_shutdown))
+		return ACCELTCP_STAYS_SHUT;
+	if (sk->sk_state != TCP_ESTABLISHED ||
+	    rcu_access_pointer(tp->fastopen_rsk) || !check_net(net))
+		return ACCELTCP_STAYS_STATE;
+	if (acceltcp_has_unread(sk))
+		return ACCELTCP_STAYS_UNREAD;
+	to->len = tp->write_seq - tp->snd_una;
+	stays = acceltcp_look(sk, to);
+	if (stays != ACCELTCP_STAYS_NOT)
+		return stays;
+	to->rcv_wscale = tp->rx_opt.rcv_wscale;
+	to->wscale = tp->rx_opt.wscale_ok;
+	to->sack = tcp_is_sack(tp);
+	to->tstamp = tp->rx_opt.tstamp_ok;
+	to->room = min_t(u32, tp->mss_cache + tp->tcp_header_len -
+			 sizeof(struct tcphdr), U16_MAX);
+	to->peer_room = tp->advmss;
+	to->retries = clamp_t(int, READ_ONCE(net->ipv4.sysctl_tcp_retries2), 1,
+			      U8_MAX);
 	return ACCELTCP_STAYS_NOT;
 }
 
@@ -283,9 +335,4 @@ void acceltcp_closing_forget(struct sock *sk, const struct proto *base,
 	base->disconnect(sk, 0);
 	/* Read only by who has the lock: us, until the socket is gone. */
 	sk->sk_backlog_rcv = late;
-}
-
-void acceltcp_drop_late(struct sk_buff *skb)
-{
-	kfree_skb_reason(skb, SKB_DROP_REASON_TCP_CLOSE);
 }

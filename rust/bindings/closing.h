@@ -13,6 +13,7 @@
 enum acceltcp_stays {
 	ACCELTCP_STAYS_NOT,		/* it does not have to */
 	ACCELTCP_STAYS_STATE,		/* both ends have closed, or it is not a connection */
+	ACCELTCP_STAYS_SHUT,		/* one direction is closed, or both */
 	ACCELTCP_STAYS_LINGER,		/* SO_LINGER, or TCP_LINGER2 below 0 */
 	ACCELTCP_STAYS_UNREAD,		/* RFC 2525 wants an RST */
 	ACCELTCP_STAYS_OUT_OF_ORDER,	/* data behind a hole */
@@ -40,19 +41,27 @@ struct acceltcp_closing {
 	u32 max_wnd;
 	u32 rcv_nxt;
 	u32 rcv_wnd;
+	u32 max_rcv_wnd;	/* to the right edge of the largest one */
 	u32 cwnd;
 	u32 rto_ms;
 	u32 fin_wait_ms;
 	u32 time_wait_ms;
 	u16 mss;
+	u16 room;		/* bytes of data and options in a segment to the peer, at most */
+	u16 peer_room;		/* the same in a segment from the peer */
 	u16 vlans[2][2];	/* protocol and TCI, the outer one first; 0 for none */
 	u8 snd_wscale;
+	u8 rcv_wscale;
 	u8 retries;
 	bool ipv4;
+	bool closes;		/* its owner closes it, it is not spliced */
 	bool peer_fin;
 	bool fin_sent;
 	bool fin_acked;
 	bool closing;
+	bool wscale;
+	bool sack;
+	bool tstamp;
 	bool ecn;
 	bool ack_due;
 	bool held;		/* an answer waits, see held.h */
@@ -66,12 +75,16 @@ u64 acceltcp_key(const struct net *net, bool ipv4, const void *local,
 		 __be16 lport, const void *remote, __be16 rport);
 enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 					  struct acceltcp_closing *to);
+enum acceltcp_stays acceltcp_splicing_look(struct sock *sk,
+					   struct acceltcp_closing *to);
 enum acceltcp_stays acceltcp_closing_frame(struct sock *sk,
 					   const struct acceltcp_closing *from,
 					   unsigned int headroom,
+					   unsigned int tailroom,
 					   struct sk_buff **frame);
+struct nf_conntrack *acceltcp_take_conntrack(struct sk_buff *skb);
+void acceltcp_conntrack_end(struct nf_conntrack *nfct);
 void acceltcp_closing_forget(struct sock *sk, const struct proto *base,
 			     int (*late)(struct sock *sk, struct sk_buff *skb));
-void acceltcp_drop_late(struct sk_buff *skb);
 
 #endif

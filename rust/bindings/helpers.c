@@ -17,9 +17,25 @@ void acceltcp_init_delayed_work(struct delayed_work *work, work_func_t func)
 	INIT_DELAYED_WORK(work, func);
 }
 
+void acceltcp_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
 struct skb_shared_info *acceltcp_skb_shinfo(struct sk_buff *skb)
 {
 	return skb_shinfo(skb);
+}
+
+struct sk_buff *acceltcp_empty_frame(u32 headroom)
+{
+	struct sk_buff *skb = alloc_skb(headroom + ETH_ZLEN, GFP_KERNEL);
+
+	if (!skb)
+		return NULL;
+	skb_reserve(skb, headroom);
+	skb_put_zero(skb, ETH_HLEN);
+	return skb;
 }
 
 /* Stops at the first non-zero return value of @func and returns it. */

@@ -4,7 +4,7 @@
  * segment, and all data that is not acknowledged.
  *
  * It goes through netfilter like any segment, so that rules hold, addresses are
- * translated and conntrack sees the FIN, but around the queueing discipline.
+ * translated and conntrack sees the FIN of one that closes, but around the queueing discipline.
  */
 
 #include "bindings.h"
@@ -69,7 +69,7 @@ static void acceltcp_put_tcp(struct sock *sk, struct sk_buff *skb,
 	th->ack_seq = htonl(from->rcv_nxt);
 	th->doff = (sizeof(*th) + (tstamp ? TCPOLEN_TSTAMP_ALIGNED : 0)) / 4;
 	th->ack = 1;
-	th->fin = 1;
+	th->fin = from->closes;
 	th->window = htons(min_t(u32, from->rcv_wnd >> tp->rx_opt.rcv_wscale,
 				 U16_MAX));
 	if (!tstamp)
@@ -188,20 +188,28 @@ static bool acceltcp_filter(struct sock *sk, struct sk_buff *skb,
 #endif
 }
 
+/* What conntrack knows of the connection of @skb, with its reference; or NULL. */
+struct nf_conntrack *acceltcp_take_conntrack(struct sk_buff *skb)
+{
+	struct nf_conntrack *nfct = skb_nfct(skb);
+
+	skb_set_nfct(skb, 0);
+	return nfct;
+}
+
 /* No other segment comes by conntrack: its entry is over soon, as after RST. */
-static void acceltcp_end_conntrack(struct sk_buff *skb)
+void acceltcp_conntrack_end(struct nf_conntrack *nfct)
 {
 #if IS_ENABLED(CONFIG_NF_CONNTRACK)
-	enum ip_conntrack_info info;
-	struct nf_conn *ct = nf_ct_get(skb, &info);
+	struct nf_conn *ct;
 
-	if (!ct)
+	if (!nfct)
 		return;
-	nf_ct_set_closing(&ct->ct_general);
+	ct = container_of(nfct, struct nf_conn, ct_general);
+	nf_ct_set_closing(nfct);
 	if (!test_bit(IPS_FIXED_TIMEOUT_BIT, &ct->status))
 		WRITE_ONCE(ct->timeout, nfct_time_stamp + 10 * HZ);
 #endif
-	nf_reset_ct(skb);
 }
 
 static struct neighbour *acceltcp_neighbour(struct sk_buff *skb,
@@ -270,7 +278,11 @@ static enum acceltcp_stays acceltcp_send_off(struct sock *sk,
 		return ACCELTCP_STAYS_FILTERED;
 	if (skb_dst(skb) != dst || skb->dev != dev)
 		goto drop;
-	acceltcp_end_conntrack(skb);
+	/* One that is spliced may yet stay with the host. */
+	if (from->closes) {
+		acceltcp_conntrack_end(skb_nfct(skb));
+		nf_reset_ct(skb);
+	}
 	if (!acceltcp_put_ethernet(skb, dst, dev, from)) {
 		stays = ACCELTCP_STAYS_NEIGHBOUR;
 		goto drop;
@@ -285,10 +297,11 @@ drop:
 	return stays;
 }
 
-/* Makes the frame, with @headroom bytes left in front of it. */
+/* Makes the frame, with @headroom bytes in front of it and @tailroom behind. */
 enum acceltcp_stays acceltcp_closing_frame(struct sock *sk,
 					   const struct acceltcp_closing *from,
 					   unsigned int headroom,
+					   unsigned int tailroom,
 					   struct sk_buff **frame)
 {
 	enum acceltcp_stays stays = ACCELTCP_STAYS_ROUTE;
@@ -299,12 +312,13 @@ enum acceltcp_stays acceltcp_closing_frame(struct sock *sk,
 	u32 tcp;
 
 	gfp = GFP_KERNEL | __GFP_NOWARN;
-	if (from->len > ACCELTCP_SMALL)
+	if (from->len + tailroom > ACCELTCP_SMALL)
 		gfp |= __GFP_NORETRY;
 	tcp = sizeof(struct tcphdr) + from->len;
 	if (tcp_sk(sk)->rx_opt.tstamp_ok)
 		tcp += TCPOLEN_TSTAMP_ALIGNED;
-	skb = alloc_skb(headroom + ACCELTCP_TEMPLATE_HEADERS + from->len, gfp);
+	skb = alloc_skb(headroom + ACCELTCP_TEMPLATE_HEADERS + from->len +
+			tailroom, gfp);
 	if (!skb)
 		return ACCELTCP_STAYS_NO_MEMORY;
 	skb_reserve(skb, headroom + headers);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Connections that their owners close, and that a card is to end.
+//! Connections that their owners give away: what a card needs to know of them.
 
 use super::{
     device::DeviceId,
@@ -15,6 +15,8 @@ use core::ptr::NonNull;
 pub(crate) enum Stays {
     /// Both ends have closed, or it is not a connection yet or any more.
     State,
+    /// It is closed for one direction, and was not to be.
+    Shut,
     /// `SO_LINGER`, or `TCP_LINGER2` below 0.
     Linger,
     /// There is data that nobody has read: the peer gets an RST (RFC 2525).
@@ -45,6 +47,7 @@ impl Stays {
     fn from_raw(raw: bindings::acceltcp_stays) -> Result<(), Self> {
         Err(match raw {
             bindings::acceltcp_stays_ACCELTCP_STAYS_NOT => return Ok(()),
+            bindings::acceltcp_stays_ACCELTCP_STAYS_SHUT => Self::Shut,
             bindings::acceltcp_stays_ACCELTCP_STAYS_LINGER => Self::Linger,
             bindings::acceltcp_stays_ACCELTCP_STAYS_UNREAD => Self::Unread,
             bindings::acceltcp_stays_ACCELTCP_STAYS_OUT_OF_ORDER => Self::OutOfOrder,
@@ -62,7 +65,7 @@ impl Stays {
     }
 }
 
-/// A connection that may be given away, and what is known of it. It does not change as long as its lock is held.
+/// A connection that may be given away, closed or joined with another one, and what is known of it. It does not change as long as its lock is held.
 pub(crate) struct Closing<'a> {
     sk: Locked<'a>,
     info: bindings::acceltcp_closing,
@@ -80,14 +83,22 @@ impl<'a> Closing<'a> {
         Ok(Self { sk, info })
     }
 
+    /// Looks at `sk`, which is to be joined with another connection (process context).
+    pub(crate) fn spliced(sk: Locked<'a>) -> Result<Self, Stays> {
+        let mut info = bindings::acceltcp_closing::default();
+        // SAFETY: As above.
+        Stays::from_raw(unsafe { bindings::acceltcp_splicing_look(sk.as_raw(), &mut info) })?;
+        Ok(Self { sk, info })
+    }
+
     /// Where its frames come out.
     pub(crate) fn device(&self) -> DeviceId {
         DeviceId::from_raw(self.info.dev.cast())
     }
 
     /// A frame like its next segment, with all data that is not acknowledged, which `headroom` bytes may be put
-    /// in front of. Netfilter has seen it, and NAT has changed its addresses.
-    pub(crate) fn frame(&self, headroom: usize) -> Result<SkBuff, Stays> {
+    /// in front of, and `tailroom` bytes behind. Netfilter has seen it, and NAT has changed its addresses.
+    pub(crate) fn frame(&self, headroom: usize, tailroom: usize) -> Result<SkBuff, Stays> {
         let mut frame = core::ptr::null_mut();
         // SAFETY: The socket is alive and locked, and was not changed since `new()`; in success the frame is ours.
         Stays::from_raw(unsafe {
@@ -95,6 +106,7 @@ impl<'a> Closing<'a> {
                 self.sk.as_raw(),
                 &self.info,
                 headroom as u32,
+                tailroom as u32,
                 &mut frame,
             )
         })?;

@@ -11,12 +11,12 @@
 //! * [`dma`]: streaming DMA mappings.
 //! * [`sock`], [`ulp`], [`request_sock`]: TCP sockets, what is put on them, and connections out of handshakes.
 //! * [`netfilter`], [`pernet`]: a hook for incoming frames, and notice of namespaces that go.
-//! * [`closing`]: connections that their owners close.
+//! * [`closing`], [`splice`]: connections that their owners close, or join.
 //! * [`listeners`]: the sockets with the ULP that listen.
 //! * [`pci`]: functions that are network cards, and what belongs to one from probe to unbind.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
 //! * [`weak`]: a device for those who may outlive it; its service and its VLANs.
-//! * [`sysctl`]: settings; [`global`]: locks of the whole module.
+//! * [`sysctl`]: settings; [`global`]: locks of the whole module; [`work`]: what is left to process context.
 
 pub(crate) mod closing;
 pub(crate) mod device;
@@ -35,6 +35,8 @@ pub(crate) mod queue;
 pub(crate) mod request_sock;
 pub(crate) mod skb;
 pub(crate) mod sock;
+pub(crate) mod splice;
 pub(crate) mod sysctl;
 pub(crate) mod ulp;
 pub(crate) mod weak;
+pub(crate) mod work;

@@ -39,12 +39,17 @@ pub(crate) enum Verdict {
     Accept,
     /// It is dropped.
     Drop,
+    /// [`LocalIn::stolen`] gets it.
+    Steal,
 }
 
 /// A hook at `NF_INET_LOCAL_IN`, behind all rules of the administrator.
 pub(crate) trait LocalIn: 'static {
     /// Looks at a frame. RCU read section, softirq or process context, atomic.
     fn local_in(frame: &mut Incoming<'_>) -> Verdict;
+
+    /// Takes a frame away. The same context.
+    fn stolen(frame: SkBuff);
 }
 
 /// A frame at the end of `NF_INET_LOCAL_IN`, on its way to the TCP stack.
@@ -250,5 +255,9 @@ unsafe extern "C" fn callback<H: LocalIn>(
     match H::local_in(&mut frame) {
         Verdict::Accept => bindings::NF_ACCEPT,
         Verdict::Drop => bindings::NF_DROP,
+        Verdict::Steal => {
+            H::stolen(ManuallyDrop::into_inner(skb));
+            bindings::NF_STOLEN
+        }
     }
 }

@@ -45,6 +45,16 @@ impl SkBuff {
         Self(ptr)
     }
 
+    /// A frame without content, for a message to the card in front of it: `headroom` bytes and as many as an Ethernet
+    /// header has, all zero.
+    pub(crate) fn empty_frame(headroom: usize) -> kernel::error::Result<Self> {
+        // SAFETY: No preconditions; may sleep.
+        let skb = unsafe { bindings::acceltcp_empty_frame(headroom as u32) };
+        let skb = NonNull::new(skb).ok_or(kernel::error::code::ENOMEM)?;
+        // INVARIANT: A fresh buffer.
+        Ok(Self(skb))
+    }
+
     /// Gives the reference away.
     pub(crate) fn into_raw(self) -> NonNull<bindings::sk_buff> {
         let ptr = self.0;

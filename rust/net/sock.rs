@@ -2,6 +2,7 @@
 
 //! TCP sockets, as far as offloads look at them.
 
+use super::skb::SkBuff;
 use crate::bindings;
 use core::{
     marker::PhantomData,
@@ -209,4 +210,19 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     // SAFETY: `N` bytes are writable.
     unsafe { bindings::acceltcp_random(bytes.as_mut_ptr().cast(), N) };
     bytes
+}
+
+/// Gives a received frame back to its device, with `mark` as metadata; `sk` is given when it waited behind the lock of
+/// that socket. False when that could not be, and it was dropped.
+pub(crate) fn give_back(frame: SkBuff, sk: Option<Socket<'_>>, mark: &[u8; 16]) -> bool {
+    let sk = sk.map_or(core::ptr::null_mut(), Socket::as_raw);
+    // SAFETY: The frame is ours, the socket alive.
+    unsafe {
+        bindings::acceltcp_give_back(
+            frame.into_raw().as_ptr(),
+            sk,
+            mark.as_ptr().cast(),
+            mark.len() as u8,
+        )
+    }
 }

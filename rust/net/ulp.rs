@@ -9,9 +9,13 @@
 //! C header: [`include/net/tcp.h`](srctree/include/net/tcp.h), `struct tcp_ulp_ops`
 
 mod calls;
+mod spliced;
+
+pub(super) use calls::late;
 
 use super::{
     listeners::Listeners,
+    skb::SkBuff,
     sock::{
         Family,
         Locked,
@@ -45,14 +49,19 @@ pub(crate) struct OptionValue {
 impl OptionValue {
     /// Reads a u32, which is all that there may be.
     pub(crate) fn read_u32(&self) -> Result<u32> {
-        if self.len != 4 {
+        let [value] = self.read()?;
+        Ok(value)
+    }
+
+    /// Reads `N` u32, which is all that there may be.
+    pub(crate) fn read<const N: usize>(&self) -> Result<[u32; N]> {
+        if self.len != 4 * N {
             return Err(EINVAL);
         }
-        let mut value = 0u32;
-        // SAFETY: The destination has 4 bytes; the source is checked by the copy.
-        let left = unsafe {
-            bindings::copy_from_sockptr(core::ptr::from_mut(&mut value).cast(), self.value, 4)
-        };
+        let mut value = [0u32; N];
+        // SAFETY: The destination has so many bytes; the source is checked by the copy.
+        let left =
+            unsafe { bindings::copy_from_sockptr(value.as_mut_ptr().cast(), self.value, self.len) };
         if left == 0 {
             Ok(value)
         } else {
@@ -107,8 +116,12 @@ pub(crate) trait Ulp: Send + Sync + 'static {
     /// the peer.
     fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool;
 
-    /// A frame came in while a connection was looked at that has been forgotten then; it is dropped.
-    fn dropped();
+    /// A frame came in while a connection was looked at that a card has now.
+    fn came_late(sk: Socket<'_>, frame: SkBuff);
+
+    /// The last user of a connection closes it that is, or was, joined with another one (process context, not
+    /// locked). What is at rest is forgotten then, without a word to the peer.
+    fn parting(sk: Socket<'_>);
 
     /// Whether a connection that a listener accepts is expected to answer what it reads: its first acknowledgement may
     /// wait for that, as it does later on in the connection.
@@ -123,14 +136,15 @@ struct Cell<T>(UnsafeCell<T>);
 // SAFETY: Written in `Registration::new()`, before anyone reads.
 unsafe impl<T> Sync for Cell<T> {}
 
-/// Copies of the operations of `tcp_prot` and `tcpv6_prot`, and of these with a `sendmsg()` of ours.
-static PROTOS: [Cell<core::mem::MaybeUninit<bindings::proto>>; 4] =
-    [const { Cell(UnsafeCell::new(core::mem::MaybeUninit::uninit())) }; 4];
+/// Copies of the operations of `tcp_prot` and `tcpv6_prot`, of these with a `sendmsg()` of ours, and of these for
+/// connections at rest.
+static PROTOS: [Cell<core::mem::MaybeUninit<bindings::proto>>; 6] =
+    [const { Cell(UnsafeCell::new(core::mem::MaybeUninit::uninit())) }; 6];
 /// Operations of the ULP.
 static OPS: Cell<core::mem::MaybeUninit<bindings::tcp_ulp_ops>> =
     Cell(UnsafeCell::new(core::mem::MaybeUninit::uninit()));
 
-fn base(family: Family) -> *mut bindings::proto {
+pub(super) fn base(family: Family) -> *mut bindings::proto {
     match family {
         Family::V4 => &raw mut bindings::tcp_prot,
         Family::V6 => &raw mut bindings::tcpv6_prot,
@@ -144,6 +158,11 @@ fn copy(family: Family) -> *mut bindings::proto {
 /// The copy that young connections have whose first answer may wait. It is left with the first write that does not.
 fn holding(family: Family) -> *mut bindings::proto {
     PROTOS[family as usize + 2].0.get().cast()
+}
+
+/// The copy that connections have which a card relays.
+fn spliced(family: Family) -> *mut bindings::proto {
+    PROTOS[family as usize + 4].0.get().cast()
 }
 
 fn ops() -> *mut bindings::tcp_ulp_ops {
@@ -171,6 +190,9 @@ impl Registration {
                 let holding = holding(family);
                 holding.copy_from_nonoverlapping(copy, 1);
                 (*holding).sendmsg = Some(calls::sendmsg::<U>);
+                let resting = spliced(family);
+                resting.copy_from_nonoverlapping(copy, 1);
+                spliced::replace::<U>(&mut *resting);
             }
         }
         // SAFETY: As above.
@@ -236,6 +258,31 @@ pub(crate) fn update_listener<U: Ulp, R>(
 /// Takes what is kept for `sk` away. Returns whether there was anything.
 pub(crate) fn remove_listener<U: Ulp>(sk: Locked<'_>) -> bool {
     U::listeners().remove(sk)
+}
+
+/// Gives `sk` the operations of a connection at rest. False when it has not the ULP, or somebody else's operations.
+pub(super) fn put_to_rest<U: Ulp>(sk: Locked<'_>) -> bool {
+    let family = sk.family();
+    // SAFETY: The socket is alive and locked; all are copies of its base.
+    unsafe {
+        bindings::acceltcp_ulp_ops(sk.as_raw()) == ops().cast_const()
+            && [copy(family), holding(family)]
+                .into_iter()
+                .any(|awake| bindings::acceltcp_prot_change(sk.as_raw(), awake, spliced(family)))
+    }
+}
+
+/// Gives `sk`, which is at rest, its operations back. False when it is not at rest.
+pub(super) fn wake(sk: Locked<'_>) -> bool {
+    let (resting, awake) = operations(sk);
+    // SAFETY: The socket is alive and locked; both are copies of its base.
+    unsafe { bindings::acceltcp_prot_change(sk.as_raw(), resting, awake) }
+}
+
+/// The operations of `sk` at rest, and awake.
+pub(super) fn operations(sk: Locked<'_>) -> (*mut bindings::proto, *mut bindings::proto) {
+    let family = sk.family();
+    (spliced(family), copy(family))
 }
 
 /// # Safety

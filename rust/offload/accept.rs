@@ -58,6 +58,7 @@ static SECRET: Atomic<u64> = Atomic::new(0);
 /// Prepares this part. To be called when the module is loaded.
 pub(super) fn init() {
     SECRET.store(u64::from_ne_bytes(sock::random()), Relaxed);
+    late::init();
 }
 
 /// Marks a received frame with what the card says of its handshake.
@@ -83,10 +84,14 @@ fn take_mark(skb: &mut SkBuff) -> Option<Handshake> {
 pub(super) struct Hook;
 
 impl LocalIn for Hook {
+    fn stolen(frame: SkBuff) {
+        late::give_back(frame, None);
+    }
+
     fn local_in(frame: &mut Incoming<'_>) -> Verdict {
         let handshake = take_mark(frame.skb());
         if late::any() && is_late(frame, handshake.as_ref()) {
-            return Verdict::Drop;
+            return Verdict::Steal;
         }
         match handshake {
             None => Verdict::Accept,

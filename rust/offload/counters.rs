@@ -50,7 +50,7 @@ counters! {
     teardown_held_over,
     /// Connections that were with a card when it lost its state, or was taken away.
     teardown_lost,
-    /// Frames of connections that a card ends, which were on their way when they were handed over.
+    /// Frames of connections that a card ends or relays, which were on their way when they were handed over.
     teardown_late,
     /// Copies of their first segments among those.
     teardown_copies,
@@ -90,6 +90,36 @@ counters! {
     teardown_no_room,
     /// The same as the card's link is down.
     teardown_link_down,
+    /// Frames of connections that a card has got since, which were given back to it.
+    late_given_back,
+    /// Such frames that could not be given back, and were dropped.
+    late_dropped,
+    /// Pairs that a card was handed to relay them.
+    splice_handed_over,
+    /// Pairs that could not be spliced; the errno said why.
+    splice_not_possible,
+    /// Pairs that could not be spliced yet.
+    splice_not_now,
+    /// Pairs that the host has got back.
+    splice_returned,
+    /// Connections that came back when another one had their place.
+    splice_displaced,
+    /// Pairs that both peers have closed.
+    splice_closed,
+    /// Pairs that ended as a peer reset its connection.
+    splice_reset,
+    /// The same as nothing was heard for too long.
+    splice_idle,
+    /// The same as a peer did not acknowledge what the host had sent.
+    splice_timeout,
+    /// The same as a socket was closed.
+    splice_aborted,
+    /// The same as the card was lost.
+    splice_lost,
+    /// The same as the card could not make sense of them.
+    splice_refused,
+    /// Closed sockets whose card could not be told.
+    splice_not_told,
     /// Rules that a card took.
     rules_added,
     /// Rules that were taken back.

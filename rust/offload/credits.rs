@@ -136,6 +136,12 @@ impl Credits {
         true
     }
 
+    /// Takes buffers for data of so many bytes each, of connections that take no flow.
+    pub(crate) fn take_buffers<const N: usize>(&self, data: [usize; N]) -> bool {
+        self.buffers
+            .take(data.map(teardown::buffers).iter().sum::<usize>() as u32)
+    }
+
     /// The card has said what has come back (one caller at a time). False when that cannot be.
     pub(crate) fn returned(&self, flows: u32, buffers: u32) -> bool {
         if !self.flows.allows(flows) || !self.buffers.allows(buffers) {

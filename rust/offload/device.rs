@@ -4,16 +4,19 @@
 
 use super::{
     credits::Credits,
-    rules::Published, //
+    rules::Published,
+    splice::pairs::Pairs, //
 };
 use crate::net::{
     device::DeviceId,
     global::global,
     skb::SkBuff,
-    weak::Port, //
+    weak::Port,
+    work::Worker, //
 };
 use acceltcp_abi::{
     setup::ListenRule,
+    splice::Splice,
     teardown::HandOver, //
 };
 use kernel::{
@@ -41,6 +44,17 @@ pub(crate) trait OffloadDevice: Send + Sync {
     /// Hands a connection over, with a template that has `len` bytes of data, and takes the credits (process context).
     /// In failure the card knows nothing of it: `ENOSPC` for want of credits, `ENETDOWN` when its link is down.
     fn hand_over(&self, template: SkBuff, message: &HandOver, len: usize) -> Result;
+
+    /// The pairs that it relays.
+    fn pairs(&self) -> &Worker<Pairs>;
+
+    /// Hands a pair over, with the templates of both connections and so many bytes of data of each, and takes the credits
+    /// (process context). In failure the card knows nothing of it: `ENOSPC` for want of credits, `ENETDOWN` when
+    /// its link is down.
+    fn splice(&self, templates: SkBuff, message: &Splice, data: [usize; 2]) -> Result;
+
+    /// Tells it to do something with a pair that it has (process context).
+    fn splice_command(&self, message: &Splice) -> Result;
 }
 
 /// Commands to a card, which may sleep.
@@ -84,6 +98,8 @@ impl Drop for Registration {
             (removed, empty.then(|| core::mem::take(&mut *cards)))
         };
         drop(removed);
+        // Its last reference may not be the worker's.
+        self.card.pairs().halt();
     }
 }
 

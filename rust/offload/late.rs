@@ -3,19 +3,34 @@
 //! Connections that were handed over lately, as frames of theirs may still be on their way through the host.
 //!
 //! The host has no socket for them any more: a copy of the first segment that the card has marked would bring a
-//! second connection, and any other frame an RST. Both are dropped instead; the card goes on with what comes
-//! after them.
+//! second connection, and any other frame an RST. Both are given back to the card instead, as if they had come from the
+//! wire just now: nothing is lost in the moment of a hand-over. The driver knows such a frame by its metadata, which
+//! begins with a random number that only the module knows.
 //!
 //! The memory is a table of sets in which the oldest entry makes room. An entry is one word, so that it is never
 //! torn: the client's initial sequence number, a tag, and the time, which comes round again after 65 s. Should two
 //! connections look alike, or an entry look new again, a frame is dropped that would have been answered with RST, within
 //! the short time that an entry counts.
 
-use crate::net::sock;
+use super::counters::{
+    count,
+    Counter, //
+};
+use crate::net::{
+    skb::SkBuff,
+    sock::{
+        self,
+        Socket, //
+    }, //
+};
 use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
 };
+
+/// Bytes of the mark of a frame that goes back.
+const MARK_SIZE: usize = 16;
+static MARK: [Atomic<u64>; 2] = [const { Atomic::new(0) }; 2];
 
 /// Sets of the table, a power of two.
 const SETS: usize = 4096;
@@ -33,6 +48,39 @@ const ISN_SHIFT: u32 = 32;
 static TABLE: [Atomic<u64>; SETS * WAYS] = [const { Atomic::new(0) }; SETS * WAYS];
 /// When something was remembered last, in units; 0 for never.
 static LAST: Atomic<u64> = Atomic::new(0);
+
+/// Prepares this part. To be called when the module is loaded.
+pub(super) fn init() {
+    for word in &MARK {
+        word.store(u64::from_ne_bytes(sock::random()), Relaxed);
+    }
+}
+
+fn mark() -> [u8; MARK_SIZE] {
+    let mut mark = [0; MARK_SIZE];
+    for (to, word) in mark.chunks_exact_mut(8).zip(&MARK) {
+        to.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+    }
+    mark
+}
+
+/// Gives a received frame back to its card; `sk` is given when it waited behind the lock of that socket.
+pub(super) fn give_back(frame: SkBuff, sk: Option<Socket<'_>>) {
+    let done = sock::give_back(frame, sk, &mark());
+    count(match done {
+        true => Counter::late_given_back,
+        false => Counter::late_dropped,
+    });
+}
+
+/// Whether a frame that is to be sent is one that goes back.
+pub(crate) fn goes_back(frame: &mut SkBuff) -> bool {
+    let goes = frame.metadata().is_some_and(|found| found == mark());
+    if goes {
+        frame.clear_metadata();
+    }
+    goes
+}
 
 fn now() -> u64 {
     (sock::coarse_ms() / UNIT_MS).max(1).into()

@@ -7,10 +7,11 @@
 //! * [`socket`]: the ULP and its socket options; [`listen`]: listeners; [`template`]: what they want;
 //!   [`rules`]: what cards have for them; [`keys`]: the keys of cookies; [`accept`]: connections that a card
 //!   has set up; [`teardown`]: connections that a card ends; [`late`]: what is still on its way of those;
-//!   [`credits`]: how many a card takes; [`forecast`]: which are about to end; [`counters`]: what is counted.
+//!   [`credits`]: how many a card takes; [`forecast`]: which are about to end; [`splice`]: connections that a card
+//!   relays; [`counters`]: what is counted.
 //!
-//! Lock order: the device's own locks, or a socket's, then the list of listeners. The locks of [`device`] and
-//! [`rules::Published`] are innermost.
+//! Lock order: the device's own locks, then a pair's ([`splice`]), then a socket's, then the list of listeners. The locks of
+//! [`device`] and [`rules::Published`] are innermost.
 
 pub(crate) mod accept;
 pub(crate) mod counters;
@@ -18,10 +19,11 @@ pub(crate) mod credits;
 pub(crate) mod device;
 pub(crate) mod forecast;
 pub(crate) mod keys;
-mod late;
+pub(crate) mod late;
 pub(crate) mod listen;
 pub(crate) mod rules;
 pub(crate) mod socket;
+pub(crate) mod splice;
 mod teardown;
 mod template;
 

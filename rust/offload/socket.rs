@@ -9,12 +9,15 @@ use super::{
         Counter, //
     },
     forecast::Forecast,
+    late,
     listen,
+    splice,
     teardown, //
 };
 use crate::net::{
     listeners::Listeners,
     netfilter,
+    skb::SkBuff,
     sock::{
         Locked,
         Socket, //
@@ -41,6 +44,11 @@ pub(crate) const SOL_ACCELTCP: c_int = 300;
 pub(crate) const ACCELTCP_OFFLOAD: c_int = 1;
 /// What a socket has.
 pub(crate) const ACCELTCP_STATUS: c_int = 2;
+
+/// Joins two connections, and tells of that.
+pub(crate) const ACCELTCP_SPLICE: c_int = 3;
+/// Takes them back.
+pub(crate) const ACCELTCP_UNSPLICE: c_int = 4;
 
 /// Bits of [`ACCELTCP_OFFLOAD`].
 pub(crate) mod flag {
@@ -127,8 +135,18 @@ impl Ulp for Options {
         option: c_int,
         value: &OptionValue,
     ) -> Result<Option<Arc<Self>>> {
-        if option != ACCELTCP_OFFLOAD {
-            return Err(ENOPROTOOPT);
+        match option {
+            ACCELTCP_OFFLOAD => {}
+            ACCELTCP_SPLICE => {
+                // What is on its way to the host yet comes by the hook.
+                netfilter::Registration::<accept::Hook>::ensure(sk)?;
+                return splice::start(sk, value.read()?).map(|()| None);
+            }
+            ACCELTCP_UNSPLICE if value.read_u32()? == 0 => {
+                return splice::take_back(sk).map(|()| None);
+            }
+            ACCELTCP_UNSPLICE => return Err(EINVAL),
+            _ => return Err(ENOPROTOOPT),
         }
         let flags = value.read_u32()?;
         let (defer, first) = (flags & flag::DEFER != 0, flags & flag::SERVER_FIRST != 0);
@@ -155,6 +173,9 @@ impl Ulp for Options {
         option: c_int,
         to: &mut [u8; 64],
     ) -> Result<usize> {
+        if option == ACCELTCP_SPLICE {
+            return Ok(splice::info(sk, to));
+        }
         let flags = data.flags();
         let (why, rules) = match option {
             ACCELTCP_STATUS => listen::status(sk, flags)?,
@@ -180,8 +201,13 @@ impl Ulp for Options {
         listen::removed();
     }
 
-    fn dropped() {
+    fn came_late(sk: Socket<'_>, frame: SkBuff) {
         count(Counter::teardown_backlog);
+        late::give_back(frame, Some(sk));
+    }
+
+    fn parting(sk: Socket<'_>) {
+        splice::parting(sk);
     }
 
     fn answers(data: &Self) -> bool {

@@ -59,7 +59,7 @@ fn try_hand_over(sk: Locked<'_>, forecast: &Forecast) -> Result<(), Counter> {
         _ if !credits.has(len) => return Err(Counter::teardown_no_credit),
         _ => {}
     }
-    let frame = closing.frame(METADATA).map_err(reason)?;
+    let frame = closing.frame(METADATA, 0).map_err(reason)?;
     card.hand_over(frame, &message(&closing), len)
         .map_err(|err| match err {
             ENOSPC => Counter::teardown_no_credit,
@@ -105,7 +105,7 @@ fn message(closing: &Closing<'_>) -> HandOver {
 
 fn reason(why: Stays) -> Counter {
     match why {
-        Stays::State => Counter::teardown_state,
+        Stays::State | Stays::Shut => Counter::teardown_state,
         Stays::Linger => Counter::teardown_linger,
         Stays::Unread => Counter::teardown_unread,
         Stays::OutOfOrder => Counter::teardown_out_of_order,

@@ -14,11 +14,15 @@ use super::{
 };
 use crate::{
     bindings,
-    net::sock::{
-        Socket,
-        State, //
+    net::{
+        skb::SkBuff,
+        sock::{
+            Socket,
+            State, //
+        },
     }, //
 };
+use core::ptr::NonNull;
 use kernel::{
     error::{
         from_result,
@@ -33,10 +37,10 @@ const TCP_ULP: c_int = bindings::TCP_ULP as c_int;
 
 /// A use of the module by one of these functions, which may sleep while another thread has the socket give up
 /// the ULP. They return into the module's text, which `exit` waits for by `synchronize_rcu_tasks()`.
-struct ModuleUse(());
+pub(super) struct ModuleUse(());
 
 impl ModuleUse {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // SAFETY: The caller's socket has the ULP, so there is a use of the module already.
         unsafe { bindings::acceltcp_module_get((*ops()).owner) };
         Self(())
@@ -57,6 +61,7 @@ pub(super) unsafe extern "C" fn close<U: Ulp>(sk: *mut bindings::sock, timeout: 
     // SAFETY: See `socket()`.
     let sk = unsafe { socket(sk) };
     let family = sk.family();
+    U::parting(sk);
     if sk.state() == State::Other {
         if let Some(data) = data::<U>(sk) {
             sk.with_lock(|locked| {
@@ -82,15 +87,18 @@ pub(super) unsafe extern "C" fn close<U: Ulp>(sk: *mut bindings::sock, timeout: 
     }
 }
 
-/// Called by who releases the lock of the forgotten `sk`, which is our `close()`.
+/// Called by who releases the lock of `sk`, which a card has got meanwhile.
 ///
 /// # Safety
 ///
 /// See [`socket`]; `skb` is the callee's.
-unsafe extern "C" fn late<U: Ulp>(_sk: *mut bindings::sock, skb: *mut bindings::sk_buff) -> c_int {
-    U::dropped();
-    // SAFETY: The frame is ours.
-    unsafe { bindings::acceltcp_drop_late(skb) };
+pub(in crate::net) unsafe extern "C" fn late<U: Ulp>(
+    sk: *mut bindings::sock,
+    skb: *mut bindings::sk_buff,
+) -> c_int {
+    // SAFETY: See `socket()`; the frame is ours.
+    let (sk, frame) = unsafe { (socket(sk), SkBuff::from_raw(NonNull::new_unchecked(skb))) };
+    U::came_late(sk, frame);
     0
 }
 

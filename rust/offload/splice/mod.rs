@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Connections that a card joins and relays.
+//!
+//! Everything is decided before any state is given up: both connections, their ways, the room on the card and
+//! in its ring. What the peers have sent before is passed on; what they have not acknowledged yet goes to the card with
+//! the connections. Whatever is missing, an errno says so, and both connections are as they were.
+//!
+//! * [`pair`]: a pair; [`pairs`]: those of a card; [`slots`]: their numbers.
+//!
+//! Lock order: a pair's own lock, then those of sockets by their addresses. The locks of [`pairs`] and of the list below
+//! are innermost.
+
+mod pair;
+pub(crate) mod pairs;
+mod slots;
+
+use self::pair::{
+    Pair,
+    Phase, //
+};
+use super::{
+    counters::{
+        count,
+        Counter, //
+    },
+    device,
+    socket::Options, //
+};
+use crate::net::{
+    closing::{
+        Closing,
+        Stays, //
+    },
+    global::global,
+    sock::{
+        Locked,
+        Socket, //
+    },
+    splice::{
+        self,
+        NamedSocket, //
+    },
+    ulp, //
+};
+use acceltcp_abi::{
+    meta::TxMeta,
+    splice::{
+        kind,
+        End,
+        Splice,
+        MAX_MS, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
+};
+
+/// `ACCELTCP_SPLICE_NONBLOCK`.
+const NONBLOCK: u32 = 1 << 0;
+/// `ACCELTCP_SPLICE_DETACH`.
+const DETACH: u32 = 1 << 1;
+/// Bytes in front of the frame.
+const METADATA: usize = TxMeta::MAX_WITH_TYPES;
+/// Most bytes of data of both connections: a descriptor has 16 bits for the length of all.
+const MAX_DATA: usize = u16::MAX as usize - METADATA - 2 * Closing::HEADERS;
+/// How long a caller that waits does, for data that is on its way.
+const PATIENCE: Delta = Delta::from_secs(2);
+/// Bytes that are passed on at a time.
+const CHUNK: usize = 16 * 1024;
+/// How long segments are relayed after both FINs, in milliseconds.
+const LINGER_MS: u32 = 5_000;
+
+struct Tree(RBTree<usize, Arc<Pair>>);
+
+// Nodes do not point to their tree.
+impl Unpin for Tree {}
+
+global! {
+    /// Sockets that are, or were, spliced, by their numbers, until they are closed.
+    static SPLICED: Spin<Tree> = Tree(RBTree::new());
+}
+
+/// How many there are.
+static COUNT: Atomic<u32> = Atomic::new(0);
+
+fn find(sk: Socket<'_>) -> Option<Arc<Pair>> {
+    if COUNT.load(Relaxed) == 0 {
+        return None;
+    }
+    SPLICED.lock().0.get(&sk.id()).cloned()
+}
+
+/// What [`ACCELTCP_SPLICE`](super::socket) says, as words: the other socket, flags, milliseconds, and zero.
+pub(super) fn start(a: Socket<'_>, [fd, flags, idle_ms, reserved]: [u32; 4]) -> Result {
+    if flags & !(NONBLOCK | DETACH) != 0 || reserved != 0 || idle_ms > MAX_MS {
+        return Err(EINVAL);
+    }
+    let other = NamedSocket::new(fd as c_int)?;
+    let b = other.get();
+    if a.id() == b.id() {
+        return Err(EINVAL);
+    }
+    ulp::data::<Options>(b).ok_or(ENOPROTOOPT)?;
+    if a.net() != b.net() {
+        return Err(EXDEV);
+    }
+    let mut buffer = KVVec::from_elem(0u8, CHUNK, GFP_KERNEL)?;
+    let begun = Instant::<Monotonic>::now();
+    loop {
+        let result = attempt(a, b, flags, idle_ms, &mut buffer);
+        match result {
+            Err(err) if err == EAGAIN => {}
+            Err(_) => {
+                count(Counter::splice_not_possible);
+                return result;
+            }
+            Ok(()) => {
+                count(Counter::splice_handed_over);
+                return result;
+            }
+        }
+        if flags & NONBLOCK != 0 || begun.elapsed() > PATIENCE {
+            count(Counter::splice_not_now);
+            return result;
+        }
+        splice::pause()?;
+    }
+}
+
+fn attempt(a: Socket<'_>, b: Socket<'_>, flags: u32, idle_ms: u32, buffer: &mut [u8]) -> Result {
+    if [a, b].into_iter().any(is_active) {
+        return Err(EBUSY);
+    }
+    for (from, to) in [(a, b), (b, a)] {
+        splice::pass_on(from, to, buffer)?;
+    }
+    splice::with_both(a, b, |ends| hand_over(ends, flags, idle_ms))
+}
+
+fn is_active(sk: Socket<'_>) -> bool {
+    find(sk).is_some_and(|pair| pair.known().phase == Phase::Active)
+}
+
+fn hand_over(sockets: [Locked<'_>; 2], flags: u32, idle_ms: u32) -> Result {
+    let [a, b] = sockets;
+    let ends = [
+        Closing::spliced(a).map_err(reason)?,
+        Closing::spliced(b).map_err(reason)?,
+    ];
+    if ends[0].device() != ends[1].device() {
+        return Err(EXDEV);
+    }
+    let Some(card) = device::find(ends[0].device()) else {
+        return Err(ENODEV);
+    };
+    check(&ends)?;
+    let max_frame = match card.pairs().max_frame() {
+        0 => return Err(ENODEV),
+        most => most,
+    };
+    let len = ends[0].len as usize + ends[1].len as usize;
+    if len > MAX_DATA || len + 2 * Closing::HEADERS > max_frame {
+        return Err(EAGAIN);
+    }
+    let (frame, second, tracked) = splice::frame(&ends, METADATA).map_err(reason)?;
+    let second = u16::try_from(second)?;
+    let detach = flags & DETACH != 0;
+    let pair = card
+        .pairs()
+        .enter(|name| Pair::new(card.clone(), name, [*a, *b], &ends, detach))?;
+    let give = || {
+        let nodes = [
+            RBTreeNode::new(a.id(), pair.clone(), GFP_KERNEL)?,
+            RBTreeNode::new(b.id(), pair.clone(), GFP_KERNEL)?,
+        ];
+        if !splice::put_to_rest::<Options>(sockets) {
+            return Err(EBUSY);
+        }
+        let message = Splice {
+            idle_ms: idle_ms.into(),
+            linger_ms: LINGER_MS.into(),
+            second: second.into(),
+            ends: ends.each_ref().map(end),
+            ..pair.message(kind::INSTALL)
+        };
+        let data = ends.each_ref().map(|end| end.len as usize);
+        card.splice(frame, &message, data)
+            .inspect_err(|_| splice::wake(sockets))?;
+        Ok(nodes)
+    };
+    // What the card has no room for now it may have in a moment.
+    let nodes = give().inspect_err(|_| card.pairs().withdraw((pair.number, pair.generation)))?;
+    // The card has them.
+    pair.remember();
+    sockets.into_iter().for_each(splice::freeze::<Options>);
+    tracked.into_iter().for_each(splice::Tracked::end);
+    for node in nodes {
+        let old = SPLICED.lock().0.insert(node);
+        if old.is_none() {
+            COUNT.fetch_add(1, Relaxed);
+        }
+        drop(old);
+    }
+    Ok(())
+}
+
+/// Whether segments of one connection pass for those of the other.
+fn check([a, b]: &[Closing<'_>; 2]) -> Result {
+    if (a.wscale, a.sack, a.tstamp, a.ecn) != (b.wscale, b.sack, b.tstamp, b.ecn) {
+        return Err(EOPNOTSUPP);
+    }
+    if a.peer_room > b.room || b.peer_room > a.room {
+        return Err(EMSGSIZE);
+    }
+    Ok(())
+}
+
+fn end(from: &Closing<'_>) -> End {
+    End {
+        snd_wscale: from.snd_wscale,
+        rcv_wscale: from.rcv_wscale,
+        retries: from.retries,
+        mss: from.mss.into(),
+        snd_nxt: from.snd_nxt.into(),
+        snd_wnd: from.snd_wnd.into(),
+        cwnd: from.cwnd.into(),
+        rto_ms: from.rto_ms.into(),
+        max_rcv_wnd: from.max_rcv_wnd.into(),
+        ..End::default()
+    }
+}
+
+fn reason(why: Stays) -> Error {
+    match why {
+        Stays::State => ENOTCONN,
+        Stays::Shut => EBUSY,
+        Stays::Unread
+        | Stays::OutOfOrder
+        | Stays::Urgent
+        | Stays::Queued
+        | Stays::Neighbour
+        | Stays::Linger => EAGAIN,
+        Stays::Authenticated | Stays::Options => EOPNOTSUPP,
+        Stays::Route => ENODEV,
+        Stays::Link => ENETDOWN,
+        Stays::Filtered => EPERM,
+        Stays::NoMemory => ENOBUFS,
+    }
+}
+
+/// What [`ACCELTCP_UNSPLICE`](super::socket) asks for.
+pub(super) fn take_back(sk: Socket<'_>) -> Result {
+    find(sk).ok_or(EINVAL)?.take_back()
+}
+
+/// Writes `struct acceltcp_splice_info`, and returns its length.
+pub(super) fn info(sk: Socket<'_>, to: &mut [u8; 64]) -> usize {
+    let mut words = [0u64; 5];
+    if let Some(pair) = find(sk) {
+        let known = pair.known();
+        let [(rx, tx), (rx_segments, tx_segments)] =
+            [known.bytes, known.segments].map(|[first, second]| match pair.ids[0] == sk.id() {
+                true => (first, second),
+                false => (second, first),
+            });
+        let state = match known.phase {
+            Phase::Active => 1,
+            Phase::Ended => 2,
+            Phase::Returned => 3,
+        };
+        // Two u32, in the host's order.
+        let mut head = [0; 8];
+        head[..4].copy_from_slice(&u32::to_ne_bytes(state));
+        head[4..].copy_from_slice(&u32::from(known.reason).to_ne_bytes());
+        words = [u64::from_ne_bytes(head), rx, tx, rx_segments, tx_segments];
+    }
+    for (to, word) in to.chunks_exact_mut(8).zip(words) {
+        to.copy_from_slice(&word.to_ne_bytes());
+    }
+    words.len() * 8
+}
+
+/// The last user closes `sk` (process context, not locked).
+pub(super) fn parting(sk: Socket<'_>) {
+    let Some(pair) = find(sk) else {
+        return;
+    };
+    pair.part(sk);
+    let node = SPLICED.lock().0.remove_node(&sk.id());
+    if node.is_some() {
+        COUNT.fetch_sub(1, Relaxed);
+    }
+}

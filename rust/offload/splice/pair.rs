@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A pair of connections that a card relays, and what becomes of it.
+
+use super::super::{
+    counters::{
+        count,
+        Counter, //
+    },
+    device::OffloadDevice,
+    late, //
+};
+use crate::net::{
+    closing::Closing,
+    sock::Socket,
+    splice::{
+        self,
+        Returned,
+        SockRef, //
+    }, //
+};
+use acceltcp_abi::splice::{
+    event,
+    kind,
+    reason,
+    EndState,
+    Splice,
+    SpliceEvent,
+    VERSION, //
+};
+use kernel::{
+    new_condvar,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        CondVar,
+        CondVarTimeoutResult,
+        Mutex, //
+    },
+    time::msecs_to_jiffies, //
+};
+
+/// The card was lost; a reason of the host's own.
+pub(super) const LOST: u8 = reason::REFUSED + 1;
+/// How long the card has to answer, in milliseconds. It does in microseconds, or is about to be found dead.
+const PATIENCE_MS: u32 = 10_000;
+
+/// Where a pair is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The card relays.
+    Active,
+    /// Its connections are over.
+    Ended,
+    /// Its connections are the host's again.
+    Returned,
+}
+
+/// What is known of a pair.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub(super) phase: Phase,
+    pub(super) reason: u8,
+    /// Bytes and segments that came from each peer.
+    pub(super) bytes: [u64; 2],
+    pub(super) segments: [u64; 2],
+}
+
+struct State {
+    known: Known,
+    /// Its sockets, until they are closed or woken.
+    ends: [Option<SockRef>; 2],
+    /// The card has refused to give the connections back, since that was last asked for.
+    refused: bool,
+    /// The card was told to reset the connections.
+    aborted: bool,
+}
+
+/// A pair. Its lock comes before those of its sockets.
+#[pin_data]
+pub(crate) struct Pair {
+    card: Arc<dyn OffloadDevice>,
+    pub(super) number: u32,
+    pub(super) generation: u32,
+    /// Numbers of its sockets.
+    pub(super) ids: [usize; 2],
+    /// What had come from each peer before.
+    received: [u32; 2],
+    /// Keys and initial sequence numbers of the connections, see [`late`].
+    keys: [(u64, u32); 2],
+    detach: bool,
+    #[pin]
+    state: Mutex<State>,
+    #[pin]
+    changed: CondVar,
+}
+
+impl Pair {
+    /// A pair that is about to be given to `card`.
+    pub(super) fn new(
+        card: Arc<dyn OffloadDevice>,
+        (number, generation): (u32, u32),
+        [a, b]: [Socket<'_>; 2],
+        ends: &[Closing<'_>; 2],
+        detach: bool,
+    ) -> Result<Arc<Self>> {
+        let state = State {
+            known: Known {
+                phase: Phase::Active,
+                reason: 0,
+                bytes: [0; 2],
+                segments: [0; 2],
+            },
+            ends: [Some(SockRef::new(a)), Some(SockRef::new(b))],
+            refused: false,
+            aborted: false,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                card,
+                number,
+                generation,
+                ids: [a.id(), b.id()],
+                received: ends.each_ref().map(|end| end.rcv_nxt),
+                keys: ends.each_ref().map(|end| (end.key, end.rcv_isn)),
+                detach,
+                state <- new_mutex!(state),
+                changed <- new_condvar!(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The message to the card of `kind`.
+    pub(super) fn message(&self, kind: u8) -> Splice {
+        Splice {
+            version: VERSION,
+            kind,
+            pair: self.number.into(),
+            generation: self.generation.into(),
+            ..Splice::default()
+        }
+    }
+
+    /// Has frames of the connections that come to the host from now on go back to the card, for a while.
+    pub(super) fn remember(&self) {
+        for (key, isn) in self.keys {
+            late::remember(key, isn);
+        }
+    }
+
+    /// What is known of it.
+    pub(super) fn known(&self) -> Known {
+        self.state.lock().known
+    }
+
+    /// The card says what has become of the pair, or, without a word of it, the card was lost (process context).
+    pub(super) fn settle(&self, told: Option<&SpliceEvent>) {
+        let mut state = self.state.lock();
+        if state.known.phase == Phase::Active {
+            match told {
+                Some(told) if told.kind == event::REFUSED => state.refused = true,
+                Some(told) => state.end(told, &self.received),
+                None => state.finish(LOST),
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Takes the connections back, and waits for it (process context).
+    pub(super) fn take_back(&self) -> Result {
+        let mut state = self.state.lock();
+        match state.known.phase {
+            Phase::Active => {}
+            Phase::Ended => return Err(EALREADY),
+            Phase::Returned => return Err(EINVAL),
+        }
+        state.refused = false;
+        // What comes to the host before its sockets wake must not be answered with RST.
+        self.remember();
+        self.card.splice_command(&self.message(kind::TAKE_BACK))?;
+        let mut left = msecs_to_jiffies(PATIENCE_MS);
+        loop {
+            match state.known.phase {
+                Phase::Returned => return Ok(()),
+                Phase::Ended => return Err(EALREADY),
+                Phase::Active if state.refused => return Err(EAGAIN),
+                Phase::Active => {}
+            }
+            match self.changed.wait_interruptible_timeout(&mut state, left) {
+                CondVarTimeoutResult::Woken { jiffies } => left = jiffies,
+                CondVarTimeoutResult::Timeout => return Err(ETIMEDOUT),
+                CondVarTimeoutResult::Signal { .. } => return Err(EINTR),
+            }
+        }
+    }
+
+    /// The last user closes `sk`, which is one of its sockets (process context).
+    pub(super) fn part(&self, sk: Socket<'_>) {
+        let mut state = self.state.lock();
+        if state.known.phase != Phase::Active {
+            return;
+        }
+        if !self.detach && !state.aborted {
+            let told = self.card.splice_command(&self.message(kind::ABORT));
+            state.aborted = told.is_ok();
+            if told.is_err() {
+                // The other socket tries again; then the peers, the idle timer, or the end of the card is left.
+                count(Counter::splice_not_told);
+            }
+        }
+        for (id, end) in self.ids.iter().zip(&mut state.ends) {
+            if *id == sk.id() && end.take().is_some() {
+                sk.with_lock(splice::forget::<super::super::socket::Options>);
+            }
+        }
+    }
+}
+
+impl State {
+    fn end(&mut self, told: &SpliceEvent, before: &[u32; 2]) {
+        if told.kind == event::TAKEN_BACK {
+            let ends = told.ends();
+            for ((bytes, end), before) in self.known.bytes.iter_mut().zip(&ends).zip(before) {
+                *bytes = end.rcv_nxt.get().wrapping_sub(*before).into();
+            }
+            self.wake(&ends);
+        } else {
+            self.known.bytes = told.bytes.map(|bytes| bytes.get());
+            self.known.segments = told.segments.map(|segments| segments.get());
+            self.finish(told.reason);
+        }
+    }
+
+    fn wake(&mut self, ends: &[EndState; 2]) {
+        self.known.phase = Phase::Returned;
+        count(Counter::splice_returned);
+        for (end, now) in self.ends.iter_mut().zip(ends) {
+            let Some(sk) = end.take() else {
+                continue;
+            };
+            let now = Returned {
+                snd_nxt: now.snd_nxt.get(),
+                rcv_nxt: now.rcv_nxt.get(),
+                snd_wnd: now.snd_wnd.get(),
+                ts_recent: now.ts_recent.get(),
+                ts_sent: now.ts_sent.get(),
+            };
+            if sk.get().with_lock(|sk| splice::thaw(sk, &now)).is_err() {
+                count(Counter::splice_displaced);
+            }
+        }
+    }
+
+    fn finish(&mut self, why: u8) {
+        self.known.phase = Phase::Ended;
+        self.known.reason = why;
+        let (counter, error) = match why {
+            reason::CLOSED => (Counter::splice_closed, None),
+            reason::RESET => (Counter::splice_reset, Some(ECONNRESET)),
+            reason::IDLE => (Counter::splice_idle, Some(ETIMEDOUT)),
+            reason::TIMEOUT => (Counter::splice_timeout, Some(ETIMEDOUT)),
+            reason::ABORTED => (Counter::splice_aborted, Some(ECONNABORTED)),
+            LOST => (Counter::splice_lost, Some(ENETRESET)),
+            _ => (Counter::splice_refused, Some(ECONNABORTED)),
+        };
+        count(counter);
+        let [first, second] = self.known.bytes;
+        for (end, (received, sent)) in self.ends.iter_mut().zip([(first, second), (second, first)])
+        {
+            if let Some(sk) = end.take() {
+                sk.get()
+                    .with_lock(|sk| splice::finish(sk, error, received, sent));
+            }
+        }
+    }
+}
