@@ -108,7 +108,7 @@ pub fn set_offload(fd: impl AsFd, flags: Offload) -> io::Result<()> {
     match ask() {
         // Sockets without the ULP do not know the level.
         Err(error) if is_no_option(&error) => {
-            set(fd, libc::SOL_TCP, libc::TCP_ULP, uapi::ULP.as_bytes())?;
+            give_ulp(fd)?;
             ask()
         }
         done => done,
@@ -143,12 +143,17 @@ pub fn status(fd: impl AsFd) -> io::Result<Status> {
     })
 }
 
-fn is_no_option(error: &io::Error) -> bool {
+/// Gives a socket the ULP.
+pub(crate) fn give_ulp(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set(fd, libc::SOL_TCP, libc::TCP_ULP, uapi::ULP.as_bytes())
+}
+
+pub(crate) fn is_no_option(error: &io::Error) -> bool {
     let errno = error.raw_os_error();
     errno == Some(libc::ENOPROTOOPT)
 }
 
-fn set(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: &[u8]) -> io::Result<()> {
+pub(crate) fn set(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: &[u8]) -> io::Result<()> {
     let len = value.len() as socklen_t;
     let start = value.as_ptr().cast::<c_void>();
     // SAFETY: The kernel reads `len` bytes, which `value` has.
@@ -163,7 +168,7 @@ fn set(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: &[u8]) -> io::Res
 /// # Safety
 ///
 /// Any bytes must make a valid `T`.
-unsafe fn get<T>(fd: BorrowedFd<'_>, option: c_int, to: &mut T) -> io::Result<()> {
+pub(crate) unsafe fn get<T>(fd: BorrowedFd<'_>, option: c_int, to: &mut T) -> io::Result<()> {
     let mut len = size_of::<T>() as socklen_t;
     let start = std::ptr::from_mut(to).cast::<c_void>();
     // SAFETY: The kernel writes at most `len` bytes, which `to` has and of which any are good.

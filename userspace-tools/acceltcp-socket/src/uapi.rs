@@ -13,6 +13,10 @@ pub const SOL_ACCELTCP: c_int = 300;
 pub const ACCELTCP_OFFLOAD: c_int = 1;
 /// [`RawStatus`], get: what the socket has.
 pub const ACCELTCP_STATUS: c_int = 2;
+/// [`RawSplice`], set: the card joins two connections. [`RawSpliceInfo`], get: what has become of that.
+pub const ACCELTCP_SPLICE: c_int = 3;
+/// `__u32`, set, 0: both connections come back.
+pub const ACCELTCP_UNSPLICE: c_int = 4;
 
 /// The card sets connections up.
 pub const ACCELTCP_OFFLOAD_SETUP: u32 = 1 << 0;
@@ -59,3 +63,64 @@ pub struct RawStatus {
     /// Zero.
     pub reserved: u32,
 }
+
+/// `struct acceltcp_splice`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RawSplice {
+    /// The other connection.
+    pub fd: i32,
+    /// `ACCELTCP_SPLICE_NONBLOCK`, `ACCELTCP_SPLICE_DETACH`.
+    pub flags: u32,
+    /// Reset after so long without a segment; 0 never.
+    pub idle_ms: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Do not wait until the connections can be spliced.
+pub const ACCELTCP_SPLICE_NONBLOCK: u32 = 1 << 0;
+/// The pair goes on when its sockets are closed.
+pub const ACCELTCP_SPLICE_DETACH: u32 = 1 << 1;
+
+/// `struct acceltcp_splice_info`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RawSpliceInfo {
+    /// `ACCELTCP_SPLICE_STATE_*`.
+    pub state: u32,
+    /// `ACCELTCP_SPLICE_REASON_*`, or 0.
+    pub reason: u32,
+    /// From the peer of this socket. All numbers at the end only.
+    pub rx_bytes: u64,
+    /// To it.
+    pub tx_bytes: u64,
+    /// From it.
+    pub rx_segments: u64,
+    /// To it.
+    pub tx_segments: u64,
+}
+
+/// Never spliced.
+pub const ACCELTCP_SPLICE_STATE_NONE: u32 = 0;
+/// The card relays.
+pub const ACCELTCP_SPLICE_STATE_ACTIVE: u32 = 1;
+/// The connections are over.
+pub const ACCELTCP_SPLICE_STATE_ENDED: u32 = 2;
+/// They are the host's again.
+pub const ACCELTCP_SPLICE_STATE_RETURNED: u32 = 3;
+
+/// Both peers have closed.
+pub const ACCELTCP_SPLICE_REASON_CLOSED: u32 = 1;
+/// A peer has reset its connection.
+pub const ACCELTCP_SPLICE_REASON_RESET: u32 = 2;
+/// Nothing was heard for the idle time.
+pub const ACCELTCP_SPLICE_REASON_IDLE: u32 = 3;
+/// A socket was closed.
+pub const ACCELTCP_SPLICE_REASON_ABORTED: u32 = 4;
+/// A peer did not acknowledge.
+pub const ACCELTCP_SPLICE_REASON_TIMEOUT: u32 = 5;
+/// The card could not do it.
+pub const ACCELTCP_SPLICE_REASON_REFUSED: u32 = 6;
+/// The card was lost.
+pub const ACCELTCP_SPLICE_REASON_LOST: u32 = 7;
