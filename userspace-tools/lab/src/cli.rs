@@ -38,6 +38,8 @@ pub enum Command {
     Wire(commands::wire::Args),
     /// Add Debian packages to the guest's system
     Apt(commands::apt::Args),
+    /// Build haproxy with `option splice-nic`, for its tests and its bench
+    Haproxy(commands::haproxy::Args),
     /// Run unit, property and lab tests
     Test(commands::test::Args),
     /// Run the module's KUnit suites on the debug kernel
@@ -60,6 +62,7 @@ pub fn main(cli: &Cli) -> ExitCode {
         Command::Shell(args) => commands::shell::run(args, &layout),
         Command::Wire(args) => commands::wire::run(args, &layout),
         Command::Apt(args) => commands::apt::run(args, &layout),
+        Command::Haproxy(args) => commands::haproxy::run(args, &layout),
         Command::Test(args) => commands::test::run(args, &layout),
         Command::Kunit(args) => commands::kunit::run(args, &layout),
         Command::Demo(args) => commands::demo::run(args, &layout),

@@ -49,6 +49,21 @@ const PRODUCTS: &[Product] = &[
         library: true,
     },
     Product {
+        package: "l7proxy",
+        file: "l7proxy",
+        library: false,
+    },
+    Product {
+        package: "sockmap-proxy",
+        file: "sockmap-proxy",
+        library: false,
+    },
+    Product {
+        package: "lab-load",
+        file: "lab-load",
+        library: false,
+    },
+    Product {
         package: "lab-count",
         file: "liblab_count.so",
         library: true,

@@ -6,7 +6,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{ensure, Context, Result};
 
-use super::workloads::{owned, Service, NGINX, REDIS, REDIS_SHORT};
+use super::{
+    proxy,
+    workloads::{owned, Service, NGINX, REDIS, REDIS_SHORT},
+};
 use crate::{
     build,
     report::{table, Machine, Measured, Meter, Ready, Report, Row, Server},
@@ -84,6 +87,14 @@ pub struct Args {
     /// Only this driver
     #[arg(long, value_enum)]
     driver: Option<Driver>,
+    /// Only loads whose names begin so
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NAME"
+    )]
+    load: String,
 }
 
 /// Serves the loads by all variants, and prints and writes what that cost.
@@ -104,11 +115,16 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
         if args.driver.is_some_and(|only| only != *driver) {
             continue;
         }
-        let outcome = serve(*driver, variants, layout, &mut report.rows);
-        if let Err(error) = outcome.with_context(|| format!("driver {}", driver.name())) {
-            eprintln!("lab: {error:#}");
-            failed = true;
+        let wanted = |variant: &Variant| names(&variant.service).any(|name| args.wants(name));
+        if !variants.iter().any(wanted) {
+            continue;
         }
+        let outcome = serve(*driver, variants, args, layout, &mut report.rows);
+        failed |= is_told(outcome.with_context(|| format!("driver {}", driver.name())));
+    }
+    if args.driver.is_none_or(|only| only == Driver::AccelTcp) && args.wants(proxy::NAME) {
+        let outcome = proxy::serve(layout, &mut report.rows);
+        failed |= is_told(outcome.context(proxy::NAME));
     }
     let path = match &args.json {
         Some(path) => path.clone(),
@@ -127,8 +143,32 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed)))
 }
 
+impl Args {
+    fn wants(&self, load: &str) -> bool {
+        load.starts_with(&self.load)
+    }
+}
+
+fn names(service: &Service) -> impl Iterator<Item = &'static str> {
+    service.loads.iter().map(|load| load.name)
+}
+
+/// Tells an error; whether there was one.
+fn is_told(outcome: Result<()>) -> bool {
+    if let Err(error) = &outcome {
+        eprintln!("lab: {error:#}");
+    }
+    outcome.is_err()
+}
+
 /// Boots a guest and runs all loads; rows are added as they are measured.
-fn serve(driver: Driver, variants: &[Variant], layout: &Layout, rows: &mut Vec<Row>) -> Result<()> {
+fn serve(
+    driver: Driver,
+    variants: &[Variant],
+    args: &Args,
+    layout: &Layout,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
     let name = driver.name();
     eprintln!("lab: boot a guest with driver {name} ...");
     let session = Session::builder()
@@ -138,9 +178,12 @@ fn serve(driver: Driver, variants: &[Variant], layout: &Layout, rows: &mut Vec<R
         .start(layout)?;
     let meter = Meter::new(&session, name, 1, true);
     for Variant { offload, service } in variants {
+        if !names(service).any(|name| args.wants(name)) {
+            continue;
+        }
         let ready = Ready::Port(service.port);
         let server = Server::start(&session, service.server, &owned(offload), ready, |_| ())?;
-        for load in service.loads {
+        for load in service.loads.iter().filter(|load| args.wants(load.name)) {
             let with = match offload {
                 [] => String::new(),
                 names => format!(" with {}", names.join(", ")),
@@ -150,7 +193,7 @@ fn serve(driver: Driver, variants: &[Variant], layout: &Layout, rows: &mut Vec<R
             let taken = session.card(0)?.counter(TAKEN)?;
             let measured = meter.measure(&service.client(load, offload), |_| ())?;
             rows.push(measured.row.clone());
-            check(&measured).with_context(|| load.name)?;
+            check(&measured, MIN_TRANSACTIONS).with_context(|| load.name)?;
             let answered = session.card(0)?.counter(ANSWERED)? - answered;
             ensure!(
                 offload.is_empty() || Some(answered) >= measured.row.transactions,
@@ -170,7 +213,7 @@ fn serve(driver: Driver, variants: &[Variant], layout: &Layout, rows: &mut Vec<R
 }
 
 /// A load that failed in part is no measurement.
-fn check(measured: &Measured) -> Result<()> {
+pub(super) fn check(measured: &Measured, least: u64) -> Result<()> {
     let (row, output) = (&measured.row, &measured.output);
     ensure!(
         output.status.success(),
@@ -181,7 +224,7 @@ fn check(measured: &Measured) -> Result<()> {
         output.stderr
     );
     ensure!(
-        row.errors == Some(0) && row.transactions >= Some(MIN_TRANSACTIONS),
+        row.errors == Some(0) && row.transactions >= Some(least),
         "{:?} transactions with {:?} errors\n{}{}",
         row.transactions,
         row.errors,

@@ -4,6 +4,7 @@
 
 mod options;
 mod output;
+mod proxy;
 pub(crate) mod workloads;
 
 pub mod apt;
@@ -11,6 +12,7 @@ pub mod bench;
 pub mod build;
 pub mod clean;
 pub mod demo;
+pub mod haproxy;
 pub mod kunit;
 pub mod run;
 pub mod setup;

@@ -115,6 +115,14 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
         build::ensure(layout)?;
     }
     for test in chosen {
+        // Whoever names it wants it.
+        if let Some(lack) = test
+            .lacks(layout)
+            .filter(|_| !args.names.contains(&test.name))
+        {
+            println!("skipped {}: {lack}", test.name);
+            continue;
+        }
         tally.add(runner::run(layout, test, args.vcpus, args.verbose)?);
     }
     Ok(())

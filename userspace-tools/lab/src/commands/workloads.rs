@@ -78,7 +78,7 @@ END"#,
     warm_up: "wrk -t 1 -c 32 -d 1 -H 'Connection: close' http://10.99.0.2:8080/",
     loads: &[Load {
         name: "nginx-close",
-        client: "wrk -t 1 -c 32 -d 6 -H 'Connection: close' http://10.99.0.2:8080/",
+        client: "wrk -t 1 -c 32 -d 6 --timeout 60 -H 'Connection: close' http://10.99.0.2:8080/",
     }],
 };
 

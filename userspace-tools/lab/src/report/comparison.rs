@@ -35,7 +35,7 @@ impl Spread {
 }
 
 /// The middle value; `None` without values.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -159,6 +159,7 @@ mod tests {
             transactions: Some(5000),
             errors: Some(0),
             rate_per_s: None,
+            kernel_insns_per_s: None,
             kernel_insns_per_tx: Some(insns),
             user_insns_per_tx: None,
             nic: Nic::default(),

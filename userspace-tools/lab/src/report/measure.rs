@@ -100,6 +100,41 @@ struct Reading {
     nic: Counters,
 }
 
+/// What was counted from the begin of some work to its end.
+pub struct Span {
+    before: Reading,
+    after: Reading,
+}
+
+impl Span {
+    fn seconds(&self) -> f64 {
+        (self.after.at - self.before.at).as_secs_f64()
+    }
+
+    /// What the guest has executed.
+    fn instructions(&self) -> Option<Counts> {
+        Some(self.after.insns? - self.before.insns?)
+    }
+
+    /// What a counter of the cards has counted.
+    fn nic(&self, name: &str) -> Option<f64> {
+        let value = |reading: &Reading| reading.nic.get(name).copied();
+        let before = value(&self.before).unwrap_or(0);
+        Some(value(&self.after)?.saturating_sub(before) as f64)
+    }
+
+    /// Where the kernel's instructions went, if the session tells.
+    pub fn profile(&self) -> Option<Profiled> {
+        self.after.profile_since(&self.before)
+    }
+
+    /// The rates of an idle guest.
+    fn idle(&self) -> Option<Idle> {
+        let counts = self.instructions()?;
+        Some(Idle::of(&[(counts, self.after.at - self.before.at)]))
+    }
+}
+
 impl Reading {
     /// What was executed after an earlier reading.
     fn profile_since(&self, before: &Self) -> Option<Profiled> {
@@ -138,21 +173,37 @@ impl<'a> Meter<'a> {
             self.session.wire().run_ok(cmd).context("warm up")?;
         }
         let idle = self.counted.then(|| self.idle()).transpose()?;
-        let before = self.read()?;
-        let cmd = Cmd::from(&client.client).timeout(client.timeout);
-        let mut process = self.session.wire().spawn(cmd)?;
-        process.watch(sink);
-        let output = process.wait()?;
-        let after = self.read()?;
-
+        let (output, span) = self.span(|| {
+            let cmd = Cmd::from(&client.client).timeout(client.timeout);
+            let mut process = self.session.wire().spawn(cmd)?;
+            process.watch(sink);
+            process.wait()
+        })?;
         let load = load::parse(&client.client, &output.stdout, &output.stderr).unwrap_or_default();
-        let row = self.row(client, load, &before, &after, idle);
-        let profile = after.profile_since(&before);
+        let row = self.row(client, load, &span, idle);
+        let profile = span.profile();
         Ok(Measured {
             row,
             output,
             profile,
         })
+    }
+
+    /// Counts while some work is done.
+    ///
+    /// # Errors
+    ///
+    /// The work fails, or the session broke down.
+    pub fn span<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Span)> {
+        let before = self.read()?;
+        let done = work()?;
+        let after = self.read()?;
+        Ok((done, Span { before, after }))
+    }
+
+    /// The row of a load that ran for a span; `idle` is one in which nothing was done.
+    pub fn row_of(&self, client: &Client, load: Load, span: &Span, idle: &Span) -> Row {
+        self.row(client, load, span, idle.idle())
     }
 
     /// What the idle guest executes.
@@ -186,28 +237,18 @@ impl<'a> Meter<'a> {
         })
     }
 
-    fn row(
-        &self,
-        client: &Client,
-        load: Load,
-        before: &Reading,
-        after: &Reading,
-        idle: Option<Idle>,
-    ) -> Row {
+    fn row(&self, client: &Client, load: Load, span: &Span, idle: Option<Idle>) -> Row {
         let transactions = client.transactions.or(load.transactions);
         let per_tx = |amount: f64| {
             let transactions = transactions.filter(|&transactions| transactions > 0)?;
             Some(amount / transactions as f64)
         };
-        let seconds = (after.at - before.at).as_secs_f64();
+        let seconds = span.seconds();
         let insns = |pick: fn(Counts) -> u64, idle_rate: fn(Idle) -> f64| {
-            let total = pick(after.insns? - before.insns?) as f64;
+            let total = pick(span.instructions()?) as f64;
             per_tx(total - idle_rate(idle?) * seconds)
         };
-        let nic = |name: &str| {
-            let value = |reading: &Reading| reading.nic.get(name).copied();
-            per_tx(value(after)?.saturating_sub(value(before).unwrap_or(0)) as f64)
-        };
+        let nic = |name: &str| per_tx(span.nic(name)?);
         Row {
             workload: client.workload.clone(),
             server: client.server.clone(),
@@ -218,6 +259,9 @@ impl<'a> Meter<'a> {
             transactions,
             errors: load.errors,
             rate_per_s: load.rate_per_s,
+            kernel_insns_per_s: span
+                .instructions()
+                .map(|counts| counts.kernel as f64 / seconds),
             kernel_insns_per_tx: insns(|counts| counts.kernel, |idle| idle.kernel),
             user_insns_per_tx: insns(|counts| counts.user, |idle| idle.user),
             nic: Nic {

@@ -16,10 +16,12 @@ mod row;
 mod server;
 mod table;
 
+pub(crate) use comparison::median;
 pub use comparison::{comparison, Column};
 pub use load::Load;
-pub use measure::{Client, Measured, Meter, Profiled};
+pub use measure::{Client, Measured, Meter, Profiled, Span};
 pub use row::{Machine, Nic, Report, Row};
+pub(crate) use server::Said;
 pub use server::{Ready, Server};
 pub(crate) use table::grouped;
 pub use table::table;

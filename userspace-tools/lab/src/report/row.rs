@@ -31,6 +31,8 @@ pub struct Row {
     pub errors: Option<u64>,
     /// Transactions per second. Noisy under emulation, and slower in a counted run.
     pub rate_per_s: Option<f64>,
+    /// Guest instructions in the kernel per second, all of them.
+    pub kernel_insns_per_s: Option<f64>,
     /// Guest instructions in the kernel, less the idle rate.
     pub kernel_insns_per_tx: Option<f64>,
     /// Guest instructions in user space, less the idle rate.

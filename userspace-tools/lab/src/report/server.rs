@@ -2,7 +2,10 @@
 
 //! A server in the guest, from its start to the time that it listens.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{bail, Result};
 use nix::libc::SIGTERM;
@@ -32,6 +35,29 @@ pub enum Ready {
     Port(u16),
     /// At once.
     AtOnce,
+}
+
+/// What a server says on its standard output.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said(Arc<Mutex<String>>);
+
+impl Said {
+    /// Takes it all.
+    pub(crate) fn sink(&self) -> impl FnMut(Piece<'_>) + Send + 'static {
+        let Self(words) = self.clone();
+        move |piece| {
+            if let Piece::Stdout(bytes) = piece {
+                let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+                words.push_str(&String::from_utf8_lossy(bytes));
+            }
+        }
+    }
+
+    /// All of it so far.
+    pub(crate) fn text(&self) -> String {
+        let Self(words) = self;
+        words.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A running server.

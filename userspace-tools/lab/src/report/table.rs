@@ -112,6 +112,7 @@ mod tests {
             transactions: Some(5000),
             errors: Some(0),
             rate_per_s: None,
+            kernel_insns_per_s: None,
             kernel_insns_per_tx: Some(80_950.4),
             user_insns_per_tx: None,
             nic: Nic::default(),

@@ -8,13 +8,15 @@
 //! 4. `tree`: the kernel's source, prepared for building modules;
 //! 5. `nfp`: the upstream driver's module.
 //!
-//! Other kernels than the stock one are built when they are first asked for, see `built`.
+//! Other kernels than the stock one are built when they are first asked for, see `built`; so is
+//! haproxy, see `haproxy`.
 //!
 //! An interrupted set-up starts again with the step it was in; a complete one costs the reading of
 //! five small files.
 
 mod built;
 mod facts;
+pub(crate) mod haproxy;
 mod host;
 mod kernel;
 mod mirror;

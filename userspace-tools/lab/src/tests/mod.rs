@@ -5,7 +5,7 @@
 //! A lab test is a function that boots guests and fails with a reason. To add one, write it in a
 //! file here and put it into `all`. Tests that any driver of the card must pass are in
 //! `driver`; they exist once for each driver. What only this project's driver is held to is in
-//! `resilience`; connection setup is in `setup`, teardown in `teardown`.
+//! `resilience`; connection setup is in `setup`, teardown in `teardown`, splicing in `splice`.
 
 pub(crate) mod debug;
 pub(crate) mod driver;
@@ -15,6 +15,7 @@ mod resilience;
 pub(crate) mod runner;
 pub(crate) mod select;
 mod setup;
+mod splice;
 mod teardown;
 pub(crate) mod unit;
 
@@ -24,6 +25,7 @@ use anyhow::{bail, ensure, Context as _, Result};
 
 use crate::{
     session::{Builder, Driver, Session},
+    setup::haproxy,
     util::Layout,
 };
 
@@ -63,6 +65,14 @@ impl LabTest {
             limit: Duration::from_secs(limit),
             driver: Driver::AccelTcp,
             run,
+        }
+    }
+
+    /// What must be done before it can be run, if `lab build` is not enough.
+    pub(crate) fn lacks(&self, layout: &Layout) -> Option<String> {
+        match self.name.as_str() {
+            splice::HAPROXY => haproxy::lack(layout),
+            _ => None,
         }
     }
 
@@ -121,6 +131,7 @@ pub(crate) fn all() -> Vec<LabTest> {
     all.extend(resilience::tests());
     all.extend(setup::tests());
     all.extend(teardown::tests());
+    all.extend(splice::tests());
     all.extend(debug::tests());
     all
 }

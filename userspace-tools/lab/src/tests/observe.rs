@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{ensure, Context as _, Result};
 
-use crate::session::{patience, Session};
+use crate::session::{patience, Action, Session};
 
 /// Time for what the card and the driver do by themselves.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,3 +74,22 @@ pub(super) fn statistic_until(
         );
     }
 }
+
+/// How a card loses its connections, and its name.
+pub(super) type Loss = (&'static str, fn(&Session) -> Result<()>);
+
+/// Those that any driver with offloads lives through.
+pub(super) const LOSSES: [Loss; 3] = [
+    ("reset", |session| session.card(0)?.action(Action::Reset)),
+    ("death", |session| {
+        session.card(0)?.action(Action::Die)?;
+        guest_until(session, "death", "grep -q 0 /sys/class/net/nic0/carrier")?;
+        session.card(0)?.action(Action::Revive)
+    }),
+    ("down", |session| {
+        session
+            .guest()
+            .run_ok("ip link set nic0 down && ip link set nic0 up")?;
+        session.configure()
+    }),
+];

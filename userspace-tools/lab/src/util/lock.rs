@@ -2,8 +2,8 @@
 
 //! Locks between `lab` processes.
 //!
-//! `build/lock` is held by the one process that sets up or builds, `build/lock.kernels` by the one
-//! that builds kernels, which takes long, and `build/lock.use` is shared by all that use what was
+//! `build/lock` is held by the one process that sets up or builds, `build/lock.kernels` and `build/lock.haproxy`
+//! by those that build kernels and haproxy, which takes long, and `build/lock.use` is shared by all that use what was
 //! built, so that nobody removes it under them. The kernel drops them when their holder ends,
 //! however it ends.
 
@@ -48,6 +48,18 @@ impl Lock {
         Self::wait(
             &layout.build().join("lock.kernels"),
             "is building a kernel here",
+        )
+    }
+
+    /// Takes the lock of those who build haproxy, waiting for another process if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The lock file cannot be made.
+    pub fn haproxy(layout: &Layout) -> Result<Self> {
+        Self::wait(
+            &layout.build().join("lock.haproxy"),
+            "is building haproxy here",
         )
     }
 

@@ -4,6 +4,8 @@
 
 mod nic;
 mod profile;
+mod relay;
+mod splice;
 
 use std::{
     path::{Path, PathBuf},
@@ -17,6 +19,7 @@ use crate::{
     build,
     report::{comparison, Column, Machine, Measured, Meter, Ready, Report, Row, Server},
     session::{self, Driver, Entered, Session},
+    setup,
     util::Layout,
 };
 
@@ -35,7 +38,7 @@ const OFFLOADS: [&[&str]; 5] = [
 /// Arguments of `lab bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// All of them but the profile, if none is named
+    /// All of them but the profile and the splicing proxies, if none is named
     #[command(subcommand)]
     bench: Option<Bench>,
 }
@@ -47,6 +50,9 @@ enum Bench {
     Driver(BenchArgs),
     /// Kernel instructions per transaction with connections set up and ended by the host and by the card
     Setup(BenchArgs),
+    /// Kernel instructions and DMA per megabyte that is relayed: copied, spliced by the host, redirected by a
+    /// sockmap, spliced by the card (`lab haproxy` builds the proxy, or this does)
+    Splice(splice::Args),
     /// Kernel functions that a transaction's instructions are executed in, offloads side by side
     Profile(profile::Args),
     /// Time and instructions per packet in the card's stack, on this machine
@@ -90,6 +96,9 @@ impl Default for BenchArgs {
 pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     if !session::is_inside() {
         build::ensure(layout)?;
+        if matches!(args.bench, Some(Bench::Splice(_))) {
+            setup::haproxy::ensure(layout, false)?;
+        }
     }
     if let Entered::Done(code) = session::enter(layout)? {
         return Ok(code);
@@ -101,6 +110,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     match &args.bench {
         Some(Bench::Driver(args)) => drivers(args, layout)?,
         Some(Bench::Setup(args)) => offloads(args, layout)?,
+        Some(Bench::Splice(args)) => splice::run(args, layout)?,
         Some(Bench::Profile(args)) => profile::run(args, layout)?,
         Some(Bench::Nic { json }) => packets(json.as_deref())?,
         None => {

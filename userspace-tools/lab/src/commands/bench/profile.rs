@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Prints the functions of the guest's kernel; a fraction of what the file has.
-const SYMBOLS: &str = "grep -i ' [tw] ' /proc/kallsyms";
+pub(super) const SYMBOLS: &str = "grep -i ' [tw] ' /proc/kallsyms";
 
 /// Arguments of `lab bench profile`.
 #[derive(Debug, clap::Args)]

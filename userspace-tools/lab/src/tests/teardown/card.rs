@@ -8,11 +8,11 @@ use anyhow::{ensure, Context as _, Result};
 use serde_json::json;
 
 use super::{
-    super::observe::{counter_until, guest_until, statistic, statistic_until},
+    super::observe::{counter_until, guest_until, statistic, statistic_until, LOSSES},
     pair::{Pair, PORT},
     Context,
 };
-use crate::session::{Action, Session};
+use crate::session::Session;
 
 /// Connections that the card has when it is taken away.
 const COUNT: u64 = 5;
@@ -60,28 +60,11 @@ fn serves(session: &Session, pair: &mut Pair<'_>) -> Result<()> {
     statistic_until(session, "teardown_with_card", |count| count == 0)
 }
 
-/// How a card loses its connections, and its name.
-type Way = (&'static str, fn(&Session) -> Result<()>);
-
 pub(super) fn lost(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     let mut pair = Pair::new(&session)?;
     let mut lost = 0;
-    let ways: [Way; 3] = [
-        ("reset", |session| session.card(0)?.action(Action::Reset)),
-        ("death", |session| {
-            session.card(0)?.action(Action::Die)?;
-            guest_until(session, "death", "grep -q 0 /sys/class/net/nic0/carrier")?;
-            session.card(0)?.action(Action::Revive)
-        }),
-        ("down", |session| {
-            session
-                .guest()
-                .run_ok("ip link set nic0 down && ip link set nic0 up")?;
-            session.configure()
-        }),
-    ];
-    for (name, way) in ways {
+    for (name, way) in LOSSES {
         half_closed(&mut pair).context(name)?;
         way(&session).context(name)?;
         lost += COUNT;
