@@ -19,6 +19,36 @@
 #define ACCELTCP_OFFLOAD	1
 /* struct acceltcp_status, get: what it has. */
 #define ACCELTCP_STATUS		2
+/*
+ * struct acceltcp_splice, set: the card joins this connection and another one,
+ * which has the ULP, too; struct acceltcp_splice_info, get.
+ *
+ * What the peers have sent so far is passed on; what the caller still has of one
+ * to tell the other must be written before. From then on the card relays, and both
+ * sockets are at rest: they can be polled, read (there is nothing until the end)
+ * and closed; writes fail with EBUSY. When the connections end, recv() returns 0
+ * or the error on both.
+ *
+ * EINVAL: bad flags, or twice the same socket; EBADF, ENOTSOCK: no socket;
+ * ENOPROTOOPT: the other one has not the ULP; ENOTCONN: a connection is not
+ * established; EBUSY: one is spliced already, or closed for one direction, or at work
+ * in another thread; EOPNOTSUPP: options that a card cannot serve (TCP-MD5, TCP-AO, MPTCP, IP options,
+ * AccECN, SO_PEEK_OFF), or that one connection has and the other has not (window scaling, SACK,
+ * timestamps, ECN); EMSGSIZE: the one path takes larger segments than the other;
+ * EXDEV: the connections do not go through the same card, or their namespaces
+ * differ; ENODEV: no card that can do it; ENETDOWN: its link is down; ENOSPC: it
+ * has no room; EAGAIN: data is still under way (only with NONBLOCK, or after a while);
+ * EPERM: netfilter does not let them; ENOBUFS: no memory; or the error of one of
+ * the connections. Then nothing has changed but that data has been passed on.
+ * Nobody else may read from or write to the sockets meanwhile.
+ */
+#define ACCELTCP_SPLICE		3
+/*
+ * __u32, set, 0: both connections of the pair come back and can be used as ever.
+ * EINVAL: not spliced; EAGAIN: the peers do not acknowledge what they were sent, the
+ * pair goes on; EALREADY: the pair is being closed by its peers, or has ended.
+ */
+#define ACCELTCP_UNSPLICE	4
 
 /* The card sets connections up. Needs a card that can. */
 #define ACCELTCP_OFFLOAD_SETUP		(1U << 0)
@@ -44,6 +74,42 @@ struct acceltcp_status {
 	__u32 rules;		/* rules for this listener on all cards */
 	__u32 reserved;		/* zero */
 };
+
+/* For ACCELTCP_SPLICE. */
+struct acceltcp_splice {
+	__s32 fd;		/* the other connection */
+	__u32 flags;		/* ACCELTCP_SPLICE_* */
+	__u32 idle_ms;		/* reset after so long without a segment; 0 never */
+	__u32 reserved;		/* zero */
+};
+
+/* Do not wait until the connections can be spliced. */
+#define ACCELTCP_SPLICE_NONBLOCK	(1U << 0)
+/* The pair goes on when its sockets are closed. Without this it is reset. */
+#define ACCELTCP_SPLICE_DETACH		(1U << 1)
+
+/* What has become of a splice; rx is from the peer of this socket, tx to it. */
+struct acceltcp_splice_info {
+	__u32 state;		/* ACCELTCP_SPLICE_STATE_* */
+	__u32 reason;		/* of the end, ACCELTCP_SPLICE_REASON_*, or 0 */
+	__u64 rx_bytes;		/* all numbers at the end only; modulo 2^32 if returned */
+	__u64 tx_bytes;
+	__u64 rx_segments;	/* 0 if returned */
+	__u64 tx_segments;
+};
+
+#define ACCELTCP_SPLICE_STATE_NONE	0	/* never spliced */
+#define ACCELTCP_SPLICE_STATE_ACTIVE	1	/* the card relays */
+#define ACCELTCP_SPLICE_STATE_ENDED	2	/* the connections are over */
+#define ACCELTCP_SPLICE_STATE_RETURNED	3	/* they are the host's again */
+
+#define ACCELTCP_SPLICE_REASON_CLOSED	1	/* both peers have closed */
+#define ACCELTCP_SPLICE_REASON_RESET	2	/* a peer has reset its connection */
+#define ACCELTCP_SPLICE_REASON_IDLE	3	/* nothing was heard for idle_ms */
+#define ACCELTCP_SPLICE_REASON_ABORTED	4	/* a socket was closed */
+#define ACCELTCP_SPLICE_REASON_TIMEOUT	5	/* a peer did not acknowledge */
+#define ACCELTCP_SPLICE_REASON_REFUSED	6	/* the card could not do it */
+#define ACCELTCP_SPLICE_REASON_LOST	7	/* the card was lost */
 
 /* Why connections are set up by the host. */
 #define ACCELTCP_REASON_NONE		0	/* they are set up by the card */
