@@ -58,6 +58,8 @@ pub(crate) struct Caps {
     pub(crate) ticks_per_us: u32,
     /// Place of the mailbox, when there is one.
     pub(crate) mbox: Option<usize>,
+    /// Bytes for a message there.
+    pub(crate) mbox_room: usize,
     /// The AccelTCP extension, when the firmware has it.
     pub(crate) acceltcp: Option<tlv::AccelTcp>,
 }
@@ -111,6 +113,7 @@ impl Caps {
             rx_offset,
             ticks_per_us: DEFAULT_ME_MHZ / CYCLES_PER_TICK,
             mbox: Some(regs::MBOX),
+            mbox_room: regs::MBOX_VAL_SIZE,
             acceltcp: None,
         };
         caps.read_tlvs(dev, regs)?;
@@ -139,7 +142,10 @@ impl Caps {
                 tlv::TLV_ME_FREQ if length == 4 => {
                     self.ticks_per_us = (regs.read32(value) / CYCLES_PER_TICK).max(1);
                 }
-                tlv::TLV_MBOX => self.mbox = (length > mbox::VAL).then_some(value),
+                tlv::TLV_MBOX => {
+                    self.mbox = (length > mbox::VAL).then_some(value);
+                    self.mbox_room = length.saturating_sub(mbox::VAL);
+                }
                 tlv::TLV_ACCELTCP => self.acceltcp = read_acceltcp(dev, regs, value, length),
                 kind if header.required => {
                     dev_err!(dev, "firmware needs a driver that knows TLV {}\n", kind);

@@ -13,6 +13,7 @@ use crate::{
             DeviceId,
             NewDevice, //
         },
+        genl::Event,
         skb::SkBuff,
         sock,
         weak::{
@@ -28,8 +29,11 @@ use crate::{
         },
         credits::Credits,
         device::{
+            changed,
             Commands,
-            OffloadDevice, //
+            Marks,
+            OffloadDevice,
+            Report, //
         },
         keys::Rotation,
         rules::Published,
@@ -69,7 +73,7 @@ use kernel::{
 
 /// The card's clock may drift from the host's for so long.
 const CLOCK_PERIOD: Delta = Delta::from_secs(60);
-/// Most bytes of a reply that this driver reads.
+/// Most bytes of a reply whose length is fixed.
 const REPLY_MAX: usize = 64;
 
 /// The card as the offloads see it.
@@ -79,6 +83,7 @@ pub(crate) struct Card {
     id: DeviceId,
     credits: Arc<Credits>,
     pairs: Arc<Worker<Pairs>>,
+    marks: Marks,
     #[pin]
     published: Published,
 }
@@ -94,6 +99,7 @@ impl Card {
                 dev: dev.weak().clone(),
                 credits,
                 pairs,
+                marks: Marks::new(),
                 published <- Published::new(),
             }),
             GFP_KERNEL,
@@ -159,6 +165,23 @@ impl OffloadDevice for Card {
         })
     }
 
+    fn report(&self) -> Result<Report> {
+        let mut report = Report::default();
+        self.dev.inquire(&mut report)?;
+        self.marks.raise(&mut report);
+        Ok(report)
+    }
+
+    fn tell(&self, event: Event) -> Result {
+        self.dev.inquire(&mut Some(event))
+    }
+
+    fn counters(&self) -> Result<KVVec<u64>> {
+        let mut counters: KVVec<u64> = KVVec::new();
+        self.dev.inquire(&mut counters)?;
+        Ok(counters)
+    }
+
     fn splice_command(&self, message: &Splice) -> Result {
         let frame = SkBuff::empty_frame(TxMeta::MAX_WITH_TYPES)?;
         self.send(frame, &TxMeta::Splice(*message), &mut || Ok(()))
@@ -181,7 +204,7 @@ impl Attached {
 }
 
 /// Sends commands within a session of the configuration channel.
-struct Sender<'s, 'r, 'a> {
+pub(super) struct Sender<'s, 'r, 'a> {
     session: &'s mut Session<'r, 'a>,
     place: usize,
 }
@@ -189,6 +212,14 @@ struct Sender<'s, 'r, 'a> {
 impl Sender<'_, '_, '_> {
     /// Sends a command; its reply, when it is a `T`, is returned.
     fn send<T: zerocopy::FromBytes>(&mut self, request: &Request) -> Result<T> {
+        let mut reply = [0; REPLY_MAX];
+        let wanted = (Header::SIZE + core::mem::size_of::<T>()).min(REPLY_MAX);
+        self.exchange(request, reply.get_mut(..wanted).ok_or(EINVAL)?)?;
+        cmd::parse_reply_as(&reply, request.kind(), 0).map_err(refusal)
+    }
+
+    /// Sends a command, and reads so many bytes of its reply as there is room for.
+    pub(super) fn exchange(&mut self, request: &Request, reply: &mut [u8]) -> Result {
         let mut message = [0; Request::MAX.next_multiple_of(4)];
         let mut exact = [0; Request::MAX];
         let len = request.emit(0, &mut exact);
@@ -203,21 +234,22 @@ impl Sender<'_, '_, '_> {
                     regs.write32(value + index * 4, u32::from_le_bytes(raw));
                 }
             })?;
-        let mut reply = [0; REPLY_MAX];
-        let wanted = (Header::SIZE + core::mem::size_of::<T>()).min(REPLY_MAX);
-        for (index, word) in reply.chunks_exact_mut(4).enumerate() {
-            if index * 4 < wanted {
-                let value = self
-                    .session
-                    .regs()
-                    .read32(self.place + mbox::VAL + index * 4);
-                word.copy_from_slice(&value.to_le_bytes());
+        for (index, bytes) in reply.chunks_mut(4).enumerate() {
+            let place = self.place + mbox::VAL + index * 4;
+            let word = self.session.regs().read32(place).to_le_bytes();
+            for (to, from) in bytes.iter_mut().zip(word) {
+                *to = from;
             }
         }
-        cmd::parse_reply_as(&reply, request.kind(), 0).map_err(|err| match err {
-            ReplyError::Refused(errno) if errno != 0 => Error::from_errno(-i32::from(errno)),
-            _ => EPROTO,
-        })
+        Ok(())
+    }
+}
+
+/// What a reply that is no answer means.
+pub(super) fn refusal(err: ReplyError) -> Error {
+    match err {
+        ReplyError::Refused(errno) if errno != 0 => Error::from_errno(-i32::from(errno)),
+        _ => EPROTO,
     }
 }
 
@@ -245,7 +277,10 @@ impl Commands for Sender<'_, '_, '_> {
 
 impl<'a> Vnic<'a> {
     /// Runs `f`, which sends commands.
-    fn with_commands<R>(&self, f: impl FnOnce(&mut Sender<'_, '_, 'a>) -> Result<R>) -> Result<R> {
+    pub(super) fn with_commands<R>(
+        &self,
+        f: impl FnOnce(&mut Sender<'_, '_, 'a>) -> Result<R>,
+    ) -> Result<R> {
         let place = self.caps.mbox.ok_or(EOPNOTSUPP)?;
         self.reconfig
             .with(|session| f(&mut Sender { session, place }))
@@ -284,7 +319,10 @@ impl<'a> Vnic<'a> {
             Ok(())
         });
         match attached {
-            Ok(()) => control.attached = Some(Attached::new()),
+            Ok(()) => {
+                control.attached = Some(Attached::new());
+                changed();
+            }
             Err(err) => dev_err!(self.device(), "card refuses the offloads ({:?})\n", err),
         }
     }

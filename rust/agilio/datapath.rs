@@ -21,7 +21,10 @@ use crate::net::{
     ethtool::Coalesce,
     pci::set_bus_master, //
 };
-use crate::offload::rules::Installed;
+use crate::offload::{
+    device::changed,
+    rules::Installed, //
+};
 use acceltcp_abi::{
     mbox,
     pci as ids,
@@ -194,6 +197,7 @@ impl<'a> Vnic<'a> {
         control.installed.clear();
         control.rules.forget(&*self.card);
         control.attached = None;
+        changed();
         for vector in &self.vectors {
             vector.drop_rings();
         }

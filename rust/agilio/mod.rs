@@ -14,6 +14,7 @@ mod datapath;
 mod ethtool;
 mod reconfig;
 mod regs;
+mod report;
 mod ring_rx;
 mod ring_tx;
 mod service;

@@ -7,10 +7,13 @@
 //! reset), or that does not send what it was given, and restarts the datapath when the card is there again.
 
 use super::vnic::Vnic;
-use crate::net::{
-    device::Device,
-    irq,
-    weak::WeakDevice, //
+use crate::{
+    net::{
+        device::Device,
+        irq,
+        weak::WeakDevice, //
+    },
+    offload::device::changed, //
 };
 use acceltcp_abi::{
     pci as ids,
@@ -70,6 +73,11 @@ impl Health {
     fn tx_timeout(&self) {
         self.tx_timeouts.add(1, Relaxed);
         self.stuck.store(true, Relaxed);
+    }
+
+    /// Whether the card does not answer.
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
     }
 
     /// Link status as last read.
@@ -143,6 +151,7 @@ fn check(dev: &Device<Vnic<'_>>) -> bool {
             );
             dev.set_carrier(false);
             vnic.withdraw_offload();
+            changed();
         }
         return false;
     }

@@ -50,7 +50,10 @@ use acceltcp_abi::{
         update, //
     }, //
 };
-use core::ops::RangeInclusive;
+use core::{
+    any::Any,
+    ops::RangeInclusive, //
+};
 use kernel::{
     device::Bound,
     new_mutex,
@@ -329,6 +332,10 @@ impl Driver for Vnic<'_> {
 
     fn service(dev: &Device<Self>) {
         super::service::run(dev);
+    }
+
+    fn inquire(dev: &Device<Self>, what: &mut dyn Any) -> Result {
+        super::report::answer(dev, what)
     }
 }
 

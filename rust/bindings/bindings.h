@@ -25,6 +25,8 @@
 
 #include "closing.h"
 #include "held.h"
+#include "listening.h"
+#include "netlink.h"
 #include "ports.h"
 #include "splice.h"
 #include "tcp.h"

@@ -7,6 +7,8 @@
 #include <net/netlink.h>
 #include <net/genetlink.h>
 
+#include "netlink_gen.h"
+
 #include <uapi/linux/acceltcp_netlink.h>
 
 /* ACCELTCP_CMD_DEVICE_GET - do */

@@ -60,6 +60,23 @@ void acceltcp_listener_read(const struct sock *sk,
 	memcpy(to->address, &inet->inet_rcv_saddr, 4);
 }
 
+void acceltcp_sk_ends(const struct sock *sk, struct acceltcp_ends *to)
+{
+	memset(to, 0, sizeof(*to));
+	to->local_port = sk->sk_num;
+	to->remote_port = ntohs(sk->sk_dport);
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6 && !ipv6_addr_v4mapped(&sk->sk_v6_daddr)) {
+		memcpy(to->local, &sk->sk_v6_rcv_saddr, 16);
+		memcpy(to->remote, &sk->sk_v6_daddr, 16);
+		return;
+	}
+#endif
+	to->ipv4 = true;
+	memcpy(to->local, &sk->sk_rcv_saddr, 4);
+	memcpy(to->remote, &sk->sk_daddr, 4);
+}
+
 struct request_sock *acceltcp_reqsk_alloc(struct sock *listener, bool ipv4,
 					  const struct acceltcp_reqsk_opts *opts)
 {
@@ -249,6 +266,11 @@ int acceltcp_put_user(char __user *to, int __user *optlen, const void *from,
 const struct net *acceltcp_dev_net(const struct net_device *dev)
 {
 	return dev_net(dev);
+}
+
+bool acceltcp_dev_is_registered(const struct net_device *dev)
+{
+	return dev->reg_state == NETREG_REGISTERED;
 }
 
 bool acceltcp_net_eq(const struct net *a, const struct net *b)

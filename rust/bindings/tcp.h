@@ -71,6 +71,16 @@ enum acceltcp_owner {
 	ACCELTCP_OWNER_BUSY,
 };
 
+/* Of a connection; 4 or 16 bytes of the addresses count. */
+struct acceltcp_ends {
+	u8 local[16];
+	u8 remote[16];
+	u16 local_port;
+	u16 remote_port;
+	bool ipv4;
+};
+
+void acceltcp_sk_ends(const struct sock *sk, struct acceltcp_ends *to);
 void acceltcp_listener_read(const struct sock *sk,
 			    struct acceltcp_listener *to);
 enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
@@ -109,6 +119,7 @@ int acceltcp_get_user_int(int *to, const char __user *from);
 int acceltcp_put_user(char __user *to, int __user *optlen, const void *from,
 		      int len);
 const struct net *acceltcp_dev_net(const struct net_device *dev);
+bool acceltcp_dev_is_registered(const struct net_device *dev);
 bool acceltcp_net_eq(const struct net *a, const struct net *b);
 void acceltcp_module_get(struct module *module);
 void acceltcp_random(void *to, size_t len);

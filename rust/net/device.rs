@@ -13,10 +13,12 @@ use super::{
         TxQueue, //
     },
     skb::SkBuff,
+    sock::NetId,
     weak::WeakDevice, //
 };
 use crate::bindings;
 use core::{
+    any::Any,
     cell::Cell,
     marker::PhantomData,
     ptr::NonNull, //
@@ -154,6 +156,9 @@ pub(crate) trait Driver: Send + Sync + Sized {
     /// Counters of the device since it was made.
     fn stats(dev: &Device<Self>) -> LinkStats;
 
+    /// Fills in what is asked, of a type that the driver knows (process context, RTNL). `EINVAL` for others.
+    fn inquire(dev: &Device<Self>, what: &mut dyn Any) -> Result;
+
     /// Runs when it was asked for, see [`WeakDevice::run_service_in`] (process context, no locks held).
     fn service(dev: &Device<Self>);
 }
@@ -261,6 +266,24 @@ impl<T: Driver> Device<T> {
     pub(crate) fn mac_address(&self) -> [u8; 6] {
         // SAFETY: `dev_addr` points to at least 6 bytes for an Ethernet device.
         unsafe { (*self.as_raw()).dev_addr.cast::<[u8; 6]>().read() }
+    }
+
+    /// Number of the device in its namespace.
+    pub(crate) fn ifindex(&self) -> u32 {
+        // SAFETY: A read of an integer that changes under the RTNL only.
+        unsafe { core::ptr::addr_of!((*self.as_raw()).ifindex).read_volatile() as u32 }
+    }
+
+    /// Its name, with zeros behind it (RTNL).
+    pub(crate) fn name(&self) -> [u8; 16] {
+        // SAFETY: The device is valid; names change under the RTNL.
+        unsafe { (*self.as_raw()).name.as_ptr().cast::<[u8; 16]>().read() }
+    }
+
+    /// Its network namespace (RTNL).
+    pub(crate) fn net(&self) -> NetId {
+        // SAFETY: The device is valid.
+        NetId::from_raw(unsafe { bindings::acceltcp_dev_net(self.as_raw()) })
     }
 
     /// Whether the device is administratively up.

@@ -12,7 +12,8 @@
 //! * [`sock`], [`ulp`], [`request_sock`]: TCP sockets, what is put on them, and connections out of handshakes.
 //! * [`netfilter`], [`pernet`]: a hook for incoming frames, and notice of namespaces that go.
 //! * [`closing`], [`splice`]: connections that their owners close, or join.
-//! * [`listeners`]: the sockets with the ULP that listen.
+//! * [`listeners`]: the sockets with the ULP that listen; [`listening`]: those of all applications.
+//! * [`genl`]: the generic netlink family.
 //! * [`pci`]: functions that are network cards, and what belongs to one from probe to unbind.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
 //! * [`weak`]: a device for those who may outlive it; its service and its VLANs.
@@ -22,9 +23,11 @@ pub(crate) mod closing;
 pub(crate) mod device;
 pub(crate) mod dma;
 pub(crate) mod ethtool;
+pub(crate) mod genl;
 pub(crate) mod global;
 pub(crate) mod irq;
 pub(crate) mod listeners;
+pub(crate) mod listening;
 pub(crate) mod napi;
 pub(crate) mod netfilter;
 mod ops;

@@ -4,10 +4,10 @@
 
 use super::sock::NetId;
 use crate::bindings;
-use core::cell::UnsafeCell;
 use kernel::{
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    types::Opaque, //
 };
 
 /// What to do when a namespace goes away.
@@ -16,34 +16,32 @@ pub(crate) trait NetExit {
     fn exit(net: NetId);
 }
 
-/// A registration of a [`NetExit`]. There may be one.
-pub(crate) struct Registration(());
+/// A registration of a [`NetExit`].
+pub(crate) struct Registration(KBox<Opaque<bindings::pernet_operations>>);
 
-struct Ops(UnsafeCell<core::mem::MaybeUninit<bindings::pernet_operations>>);
-
-// SAFETY: Written in `Registration::new()`, before anyone reads.
-unsafe impl Sync for Ops {}
-
-static OPS: Ops = Ops(UnsafeCell::new(core::mem::MaybeUninit::uninit()));
+// SAFETY: It may be dropped by any thread that may sleep.
+unsafe impl Send for Registration {}
+// SAFETY: It has no methods.
+unsafe impl Sync for Registration {}
 
 impl Registration {
     /// Registers `E`.
     pub(crate) fn new<E: NetExit>() -> Result<Self> {
-        let ops = OPS.0.get().cast::<bindings::pernet_operations>();
-        // SAFETY: Nobody uses the operations before they are registered.
-        unsafe {
-            ops.write_bytes(0, 1);
-            (*ops).pre_exit = Some(pre_exit::<E>);
-            to_result(bindings::register_pernet_subsys(ops))?;
-        }
-        Ok(Self(()))
+        let ops = bindings::pernet_operations {
+            pre_exit: Some(pre_exit::<E>),
+            ..bindings::pernet_operations::default()
+        };
+        let ops = KBox::new(Opaque::new(ops), GFP_KERNEL)?;
+        // SAFETY: The operations stay where they are until they are unregistered.
+        to_result(unsafe { bindings::register_pernet_subsys(ops.get()) })?;
+        Ok(Self(ops))
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         // SAFETY: Registered in `new()`.
-        unsafe { bindings::unregister_pernet_subsys(OPS.0.get().cast()) };
+        unsafe { bindings::unregister_pernet_subsys(self.0.get()) };
     }
 }
 

@@ -19,11 +19,11 @@ unsafe impl Send for NetId {}
 unsafe impl Sync for NetId {}
 
 impl NetId {
-    pub(super) fn from_raw(net: *const bindings::net) -> Self {
+    pub(in crate::net) fn from_raw(net: *const bindings::net) -> Self {
         Self(net)
     }
 
-    pub(super) fn as_raw(self) -> *const bindings::net {
+    pub(in crate::net) fn as_raw(self) -> *const bindings::net {
         self.0
     }
 }
@@ -36,6 +36,9 @@ pub(crate) enum Family {
     /// IPv6, perhaps with IPv4-mapped addresses.
     V6,
 }
+
+/// Addresses and ports of a connection.
+pub(crate) type Ends = bindings::acceltcp_ends;
 
 /// State of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,6 +107,14 @@ impl<'a> Socket<'a> {
         NetId(unsafe { bindings::acceltcp_sk_net(self.as_raw()) })
     }
 
+    /// Addresses and ports of a connection.
+    pub(crate) fn ends(self) -> Ends {
+        let mut ends = bindings::acceltcp_ends::default();
+        // SAFETY: The socket is alive, and the destination writable.
+        unsafe { bindings::acceltcp_sk_ends(self.as_raw(), &mut ends) };
+        ends
+    }
+
     /// Whether it belongs to a multipath connection.
     pub(crate) fn is_mptcp(self) -> bool {
         // SAFETY: The socket is alive.
@@ -165,6 +176,11 @@ impl core::ops::Deref for ListenerInfo {
 }
 
 impl ListenerInfo {
+    /// Whether it is a socket for IPv4.
+    pub(crate) fn is_v4(&self) -> bool {
+        u32::from(self.0.family) == bindings::AF_INET
+    }
+
     /// Whether it takes IPv6 connections.
     pub(crate) fn takes_v6(&self) -> bool {
         u32::from(self.0.family) == bindings::AF_INET6 && self.mapped_v4().is_none()
@@ -189,6 +205,38 @@ impl ListenerInfo {
         let a = &self.0.address;
         let mapped = a[..10] == [0; 10] && a[10..12] == [0xff; 2];
         mapped.then_some([a[12], a[13], a[14], a[15]])
+    }
+}
+
+/// A reference to a socket.
+pub(crate) struct SockRef(NonNull<bindings::sock>);
+
+// SAFETY: References to a socket are not tied to a thread.
+unsafe impl Send for SockRef {}
+// SAFETY: What is done with the socket takes its lock.
+unsafe impl Sync for SockRef {}
+
+impl SockRef {
+    /// A reference to `sk`.
+    pub(crate) fn new(sk: Socket<'_>) -> Self {
+        // SAFETY: The socket is alive.
+        unsafe {
+            bindings::acceltcp_sock_hold(sk.as_raw());
+            Self(NonNull::new_unchecked(sk.as_raw()))
+        }
+    }
+
+    /// The socket.
+    pub(crate) fn get(&self) -> Socket<'_> {
+        // SAFETY: It stays as long as our reference does.
+        unsafe { Socket::from_raw(self.0) }
+    }
+}
+
+impl Drop for SockRef {
+    fn drop(&mut self) {
+        // SAFETY: Our reference.
+        unsafe { bindings::acceltcp_sock_put(self.0.as_ptr()) };
     }
 }
 

@@ -24,38 +24,6 @@ use kernel::{
     prelude::*, //
 };
 
-/// A reference to a socket.
-pub(crate) struct SockRef(NonNull<bindings::sock>);
-
-// SAFETY: References to a socket are not tied to a thread.
-unsafe impl Send for SockRef {}
-// SAFETY: What is done with the socket takes its lock.
-unsafe impl Sync for SockRef {}
-
-impl SockRef {
-    /// A reference to `sk`.
-    pub(crate) fn new(sk: Socket<'_>) -> Self {
-        // SAFETY: The socket is alive.
-        unsafe {
-            bindings::acceltcp_sock_hold(sk.as_raw());
-            Self(NonNull::new_unchecked(sk.as_raw()))
-        }
-    }
-
-    /// The socket.
-    pub(crate) fn get(&self) -> Socket<'_> {
-        // SAFETY: It stays as long as our reference does.
-        unsafe { Socket::from_raw(self.0) }
-    }
-}
-
-impl Drop for SockRef {
-    fn drop(&mut self) {
-        // SAFETY: Our reference.
-        unsafe { bindings::acceltcp_sock_put(self.0.as_ptr()) };
-    }
-}
-
 /// A TCP socket that is held by its file, as a file descriptor named it.
 pub(crate) struct NamedSocket {
     socket: NonNull<bindings::socket>,

@@ -8,8 +8,17 @@
 //!
 //! C header: [`include/net/tcp.h`](srctree/include/net/tcp.h), `struct tcp_ulp_ops`
 
+mod attach;
 mod calls;
 mod spliced;
+
+pub(crate) use attach::{
+    attach,
+    detach,
+    exchange,
+    find,
+    Has, //
+};
 
 pub(super) use calls::late;
 

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::bindings;
 use acceltcp_abi::setup::NO_VLAN;
-use core::ptr::NonNull;
+use core::{
+    any::Any,
+    ptr::NonNull, //
+};
 use kernel::{
     new_spinlock,
     prelude::*,
@@ -89,6 +92,7 @@ impl From<bindings::acceltcp_port> for Port {
 #[pin_data]
 pub(crate) struct WeakDevice {
     send: SendFn,
+    inquire: InquireFn,
     #[pin]
     dev: SpinLock<Option<Pointer>>,
     ready: Atomic<*mut bindings::net_device>,
@@ -102,6 +106,9 @@ struct Pointer(NonNull<bindings::net_device>);
 /// [`Driver::send_directly`], for a device with private data.
 type SendFn =
     unsafe fn(*mut bindings::net_device, SkBuff, &[u8], &mut dyn FnMut() -> Result) -> Result;
+
+/// [`Driver::inquire`], for a registered device.
+type InquireFn = unsafe fn(*mut bindings::net_device, &mut dyn Any) -> Result;
 
 // SAFETY: It is used under the lock that it is in.
 unsafe impl Send for Pointer {}
@@ -121,6 +128,7 @@ impl WeakDevice {
         let this = Arc::pin_init(
             pin_init!(Self {
                 send: send::<T>,
+                inquire: inquire::<T>,
                 // INVARIANT: The safety requirement.
                 dev <- new_spinlock!(Some(Pointer(dev))),
                 ready: Atomic::new(core::ptr::null_mut()),
@@ -192,6 +200,25 @@ impl WeakDevice {
         unsafe { (self.send)(dev, skb, metadata, commit) }
     }
 
+    /// Has the driver fill `what` in (process context, RTNL not held). `ENODEV` when the device is gone, or about to.
+    pub(crate) fn inquire(&self, what: &mut dyn Any) -> Result {
+        // SAFETY: Process context by the contract of this function.
+        unsafe { bindings::rtnl_lock() };
+        let registered = {
+            let dev = self.dev.lock();
+            // SAFETY: The device is alive by the invariant.
+            dev.filter(|Pointer(dev)| unsafe { bindings::acceltcp_dev_is_registered(dev.as_ptr()) })
+        };
+        let result = match registered {
+            // SAFETY: A device that is registered stays so under the RTNL, and its private data is there.
+            Some(Pointer(dev)) => unsafe { (self.inquire)(dev.as_ptr(), what) },
+            None => Err(ENODEV),
+        };
+        // SAFETY: Taken above.
+        unsafe { bindings::rtnl_unlock() };
+        result
+    }
+
     /// Where its frames come out, as long as it is up (process context).
     pub(crate) fn ports(&self) -> Result<KVec<Port>> {
         let mut raw: KVec<bindings::acceltcp_port> = KVec::new();
@@ -231,6 +258,14 @@ unsafe fn send<T: Driver>(
 ) -> Result {
     // SAFETY: The safety requirement.
     T::send_directly(unsafe { Device::<T>::from_raw(dev) }, skb, metadata, commit)
+}
+
+/// # Safety
+///
+/// `dev` must be a registered device of driver `T`, and the RTNL be held.
+unsafe fn inquire<T: Driver>(dev: *mut bindings::net_device, what: &mut dyn Any) -> Result {
+    // SAFETY: The safety requirement.
+    T::inquire(unsafe { Device::<T>::from_raw(dev) }, what)
 }
 
 /// # Safety

@@ -53,6 +53,12 @@ impl<T: Job> Worker<T> {
         unsafe { bindings::queue_work(bindings::system_dfl_wq, self.work.get()) };
     }
 
+    /// Waits until the job has run that was queued before (process context).
+    pub(crate) fn wait(&self) {
+        // SAFETY: The work item is initialised.
+        unsafe { bindings::flush_work(self.work.get()) };
+    }
+
     /// Waits for the job, which does not run any more then (process context).
     pub(crate) fn halt(&self) {
         // SAFETY: The work item is initialised.

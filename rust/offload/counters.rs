@@ -138,6 +138,14 @@ counters! {
     fallback_syncookies,
     /// Listeners for any address that are served by the host, as it forwards.
     fallback_forwarding,
+    /// Listeners that were given what a rule of the policy says.
+    policy_applied,
+    /// Listeners that a rule could not be applied to.
+    policy_refused,
+    /// Listeners that no rule is for any more.
+    policy_withdrawn,
+    /// Times that listeners could not be looked at, for want of memory.
+    policy_no_memory,
 }
 
 const COUNT: usize = NAMES.len();
@@ -152,6 +160,23 @@ pub(crate) fn count(counter: Counter) {
 /// Adds `number`.
 pub(crate) fn count_many(counter: Counter, number: u64) {
     VALUES[counter as usize].add(number, Relaxed);
+}
+
+/// What they were when the operator had them begin at 0.
+static BASES: [Atomic<u64>; COUNT] = [const { Atomic::new(0) }; COUNT];
+
+/// Has [`since_reset`] begin at 0.
+pub(crate) fn reset() {
+    for (base, value) in BASES.iter().zip(&VALUES) {
+        base.store(value.load(Relaxed), Relaxed);
+    }
+}
+
+/// The values since [`reset`], in the order of [`NAMES`].
+pub(crate) fn since_reset() -> impl Iterator<Item = u64> {
+    values()
+        .zip(&BASES)
+        .map(|(value, base)| value.wrapping_sub(base.load(Relaxed)))
 }
 
 /// The values, in the order of [`NAMES`].

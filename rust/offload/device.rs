@@ -9,19 +9,31 @@ use super::{
 };
 use crate::net::{
     device::DeviceId,
+    genl::Event,
     global::global,
     skb::SkBuff,
+    sock::NetId,
     weak::Port,
     work::Worker, //
 };
 use acceltcp_abi::{
+    cmd::{
+        table,
+        MemoryUse, //
+    },
     setup::ListenRule,
     splice::Splice,
     teardown::HandOver, //
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
 };
 
 /// A card with the AccelTCP firmware. It may outlive the hardware, and has no ports then.
@@ -53,8 +65,88 @@ pub(crate) trait OffloadDevice: Send + Sync {
     /// its link is down.
     fn splice(&self, templates: SkBuff, message: &Splice, data: [usize; 2]) -> Result;
 
+    /// How it is (process context, RTNL not held). `ENODEV` when it is gone.
+    fn report(&self) -> Result<Report>;
+
+    /// Tells those of its namespace that listen (process context, RTNL not held). `ENODEV` when it is gone.
+    fn tell(&self, event: Event) -> Result;
+
+    /// What it has counted, in the order of [`acceltcp_abi::counter::Counter::ALL`] (process context, RTNL not held). Empty
+    /// when it does not answer.
+    fn counters(&self) -> Result<KVVec<u64>>;
+
     /// Tells it to do something with a pair that it has (process context).
     fn splice_command(&self, message: &Splice) -> Result;
+}
+
+/// State of a card.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its network device is down.
+    #[default]
+    Down,
+    /// It is up, and has no offloads.
+    Plain,
+    /// It is up, with its offloads.
+    Attached,
+    /// It does not answer.
+    Dead,
+}
+
+/// A table in a card's memory.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Table {
+    /// What the card says of it.
+    pub(crate) memory: MemoryUse,
+    /// Most entries that were in use when it was asked for.
+    pub(crate) high_water: u32,
+}
+
+/// How a card is.
+#[derive(Default)]
+pub(crate) struct Report {
+    /// Namespace of its network device.
+    pub(crate) net: Option<NetId>,
+    /// Number of that there.
+    pub(crate) ifindex: u32,
+    /// Its name, with zeros behind it.
+    pub(crate) name: [u8; 16],
+    /// Versions of the firmware, with zeros behind them.
+    pub(crate) firmware: [u8; 32],
+    /// Its state.
+    pub(crate) state: State,
+    /// Bits [`super::socket::flag::KINDS`] of what it can.
+    pub(crate) capabilities: u32,
+    /// Bytes of on-chip memory that tables share.
+    pub(crate) sram_bytes: u32,
+    /// Tables; none when the card does not answer.
+    pub(crate) tables: KVec<Table>,
+}
+
+/// Tables that there may be.
+const TABLES: usize = table::SPLICED_PAIRS as usize + 1;
+
+/// High-water marks of a card's tables, by their numbers.
+pub(crate) struct Marks([Atomic<u32>; TABLES]);
+
+impl Marks {
+    /// Nothing was in use yet.
+    pub(crate) const fn new() -> Self {
+        Self([const { Atomic::new(0) }; TABLES])
+    }
+
+    /// Takes what is in use into account, and tells the marks.
+    pub(crate) fn raise(&self, report: &mut Report) {
+        for table in &mut report.tables {
+            let used = table.memory.used.get();
+            if let Some(mark) = self.0.get(usize::from(table.memory.table.get())) {
+                if used > mark.load(Relaxed) {
+                    mark.store(used, Relaxed);
+                }
+                table.high_water = mark.load(Relaxed);
+            }
+        }
+    }
 }
 
 /// Commands to a card, which may sleep.
@@ -67,6 +159,30 @@ pub(crate) trait Commands {
 
     /// Removes a rule.
     fn remove(&mut self, handle: u32) -> Result;
+}
+
+/// Who is told that cards have come, gone, or changed their state.
+pub(crate) trait Observer: Send + Sync {
+    /// Something has changed. Any process context.
+    fn changed(&self);
+}
+
+global! {
+    static OBSERVER: Spin<Option<Arc<dyn Observer>>> = None;
+}
+
+/// Has `observer` be told from now on; the one before is not any more.
+pub(crate) fn observe(observer: Option<Arc<dyn Observer>>) {
+    let old = core::mem::replace(&mut *OBSERVER.lock(), observer);
+    drop(old);
+}
+
+/// Something about a card has changed (process context).
+pub(crate) fn changed() {
+    let observer = OBSERVER.lock().clone();
+    if let Some(observer) = observer {
+        observer.changed();
+    }
 }
 
 type Card = Arc<dyn OffloadDevice>;
@@ -84,6 +200,7 @@ impl Registration {
     /// Makes `card` known.
     pub(crate) fn new(card: Card) -> Result<Self> {
         CARDS.lock().push(card.clone(), GFP_ATOMIC)?;
+        changed();
         Ok(Self { card })
     }
 }

@@ -151,13 +151,13 @@ pub(crate) fn removed() {
 /// Looks at all listeners again, as sysctls and options may have changed that nobody tells of.
 pub(super) fn refresh() {
     LISTENERS.for_each(|sk, listener| {
-        let flags = ulp::data::<Options>(sk).map_or(0, |options| options.flags());
+        let flags = ulp::data::<Options>(sk).map_or(0, |options| options.asked());
         listener.look(sk, flags);
     });
 }
 
 /// The generation of the list.
-pub(super) fn generation() -> u64 {
+pub(crate) fn generation() -> u64 {
     GENERATION.load(Relaxed)
 }
 

@@ -8,9 +8,11 @@
 //!   [`rules`]: what cards have for them; [`keys`]: the keys of cookies; [`accept`]: connections that a card
 //!   has set up; [`teardown`]: connections that a card ends; [`late`]: what is still on its way of those;
 //!   [`credits`]: how many a card takes; [`forecast`]: which are about to end; [`splice`]: connections that a card
-//!   relays; [`counters`]: what is counted.
+//!   relays; [`policy`]: what listeners get that do not ask;
+//!   [`counters`]: what is counted.
 //!
-//! Lock order: the device's own locks, then a pair's ([`splice`]), then a socket's, then the list of listeners. The locks of
+//! Lock order: the device's own locks, then a pair's ([`splice`]), then a socket's, then the rules of the
+//! [`policy`], then the list of listeners. The locks of
 //! [`device`] and [`rules::Published`] are innermost.
 
 pub(crate) mod accept;
@@ -21,6 +23,7 @@ pub(crate) mod forecast;
 pub(crate) mod keys;
 pub(crate) mod late;
 pub(crate) mod listen;
+pub(crate) mod policy;
 pub(crate) mod rules;
 pub(crate) mod socket;
 pub(crate) mod splice;
@@ -35,7 +38,8 @@ use kernel::prelude::*;
 
 /// Everything that the offloads have registered with the kernel.
 pub(crate) struct Offload {
-    // In this order: no new sockets, then no hooks.
+    // In this order: nobody is given the ULP, no new sockets, then no hooks.
+    _policy: policy::Policy,
     _ulp: ulp::Registration,
     _hooks: netfilter::Registration<accept::Hook>,
 }
@@ -45,8 +49,10 @@ impl Offload {
     pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
         accept::init();
         let hooks = netfilter::Registration::new()?;
+        let ulp = ulp::Registration::new::<socket::Options>(module)?;
         Ok(Self {
-            _ulp: ulp::Registration::new::<socket::Options>(module)?,
+            _policy: policy::Policy::new()?,
+            _ulp: ulp,
             _hooks: hooks,
         })
     }

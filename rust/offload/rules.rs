@@ -102,6 +102,11 @@ impl Published {
         })
     }
 
+    /// How many rules the card has, as far as is known.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().keys.len()
+    }
+
     fn set(&self, state: State) {
         let old = core::mem::replace(&mut *self.state.lock(), state);
         drop(old);

@@ -11,6 +11,7 @@ use super::{
     forecast::Forecast,
     late,
     listen,
+    policy::Rule,
     splice,
     teardown, //
 };
@@ -22,6 +23,7 @@ use crate::net::{
         Locked,
         Socket, //
     },
+    sysctl::Value,
     ulp::{
         OptionValue,
         Ulp, //
@@ -29,13 +31,7 @@ use crate::net::{
 };
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
+    sync::Arc, //
 };
 
 /// Level of the socket options.
@@ -62,8 +58,21 @@ pub(crate) mod flag {
     pub(crate) const SERVER_FIRST: u32 = 1 << 4;
     /// No answer waits for the end of its connection.
     pub(crate) const NO_HOLD: u32 = 1 << 5;
-    /// All bits.
+    /// All bits that a socket may ask for.
     pub(crate) const ALL: u32 = SETUP | TEARDOWN | DEFER | SERVER_FIRST | NO_HOLD;
+    /// The card relays connections; for [`super::ENABLED`] only.
+    pub(crate) const SPLICE: u32 = 1 << 2;
+    /// The kinds of offloads.
+    pub(crate) const KINDS: u32 = SETUP | TEARDOWN | SPLICE;
+
+    /// Whether a socket may ask for `flags`: nothing unknown, and nothing without what it belongs to.
+    pub(crate) fn is_valid(flags: u32) -> bool {
+        let has = |bit| flags & bit != 0;
+        flags & !ALL == 0
+            && (has(SETUP) || !has(DEFER | SERVER_FIRST))
+            && (has(TEARDOWN) || !has(NO_HOLD))
+            && !(has(DEFER) && has(SERVER_FIRST))
+    }
 }
 
 /// Why connections are set up by the host.
@@ -88,24 +97,59 @@ pub(crate) mod reason {
     pub(crate) const FORWARDING: u32 = 8;
     /// A card has not been told yet of the listener as it is now.
     pub(crate) const PENDING: u32 = 9;
+    /// The socket has another ULP.
+    pub(crate) const OTHER_ULP: u32 = 10;
+    /// The sysctl `net.acceltcp.offloads` does not have it.
+    pub(crate) const DISABLED: u32 = 11;
+    /// The host had no memory.
+    pub(crate) const NO_MEMORY: u32 = 12;
 }
 
 /// What a socket asks for; its children share it until they ask for something else.
 pub(crate) struct Options {
-    flags: Atomic<u32>,
+    asked: u32,
+    /// The rule that asks for it; 0 when the application does.
+    policy: u32,
+    /// Most bytes of data with which connections are handed over.
+    max_data: usize,
     forecast: Forecast,
 }
 
+/// Which offloads are used at all: bits [`flag::SETUP`], [`flag::TEARDOWN`] and [`flag::SPLICE`].
+pub(crate) static ENABLED: Value = Value::new(flag::KINDS, 0, flag::KINDS);
+
 impl Options {
-    /// Bits of [`flag`].
+    /// What the application or a rule asks for: bits of [`flag`].
+    pub(crate) fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    /// The same without offloads that are switched off.
     pub(crate) fn flags(&self) -> u32 {
-        self.flags.load(Relaxed)
+        self.asked & (ENABLED.get() | !flag::KINDS)
+    }
+
+    /// The rule that asks for it; 0 when the application does.
+    pub(crate) fn policy(&self) -> u32 {
+        self.policy
     }
 
     fn new(flags: u32) -> Result<Arc<Self>> {
+        Self::make(flags, 0, None)
+    }
+
+    /// What the rule of this number says.
+    pub(super) fn by_policy(id: u32, rule: &Rule) -> Result<Arc<Self>> {
+        Self::make(rule.offloads, id, rule.max_data)
+    }
+
+    fn make(asked: u32, policy: u32, max_data: Option<u32>) -> Result<Arc<Self>> {
+        let max_data = max_data.map_or(usize::MAX, |bytes| bytes as usize);
         Ok(Arc::new(
             Self {
-                flags: Atomic::new(flags),
+                asked,
+                policy,
+                max_data,
                 forecast: Forecast::new(),
             },
             GFP_KERNEL,
@@ -137,6 +181,7 @@ impl Ulp for Options {
     ) -> Result<Option<Arc<Self>>> {
         match option {
             ACCELTCP_OFFLOAD => {}
+            ACCELTCP_SPLICE if ENABLED.get() & flag::SPLICE == 0 => return Err(EOPNOTSUPP),
             ACCELTCP_SPLICE => {
                 // What is on its way to the host yet comes by the hook.
                 netfilter::Registration::<accept::Hook>::ensure(sk)?;
@@ -149,13 +194,7 @@ impl Ulp for Options {
             _ => return Err(ENOPROTOOPT),
         }
         let flags = value.read_u32()?;
-        let (defer, first) = (flags & flag::DEFER != 0, flags & flag::SERVER_FIRST != 0);
-        let no_hold = flags & flag::NO_HOLD != 0;
-        if flags & !flag::ALL != 0
-            || (defer || first) && flags & flag::SETUP == 0
-            || defer && first
-            || no_hold && flags & flag::TEARDOWN == 0
-        {
+        if !flag::is_valid(flags) {
             return Err(EINVAL);
         }
         if flags & flag::SETUP != 0 && sk.listener_info().authenticated {
@@ -176,7 +215,7 @@ impl Ulp for Options {
         if option == ACCELTCP_SPLICE {
             return Ok(splice::info(sk, to));
         }
-        let flags = data.flags();
+        let flags = data.asked();
         let (why, rules) = match option {
             ACCELTCP_STATUS => listen::status(sk, flags)?,
             _ => (0, 0),
@@ -194,7 +233,7 @@ impl Ulp for Options {
     }
 
     fn changed(sk: Locked<'_>, data: &Arc<Self>) {
-        listen::update(sk, data.flags());
+        listen::update(sk, data.asked());
     }
 
     fn closed() {
@@ -228,6 +267,6 @@ impl Ulp for Options {
     }
 
     fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool {
-        data.flags() & flag::TEARDOWN != 0 && teardown::hand_over(sk, &data.forecast)
+        data.flags() & flag::TEARDOWN != 0 && teardown::hand_over(sk, &data.forecast, data.max_data)
     }
 }

@@ -39,14 +39,14 @@ const METADATA: usize = TxMeta::MAX_WITH_TYPES;
 const MAX_DATA: usize = u16::MAX as usize - METADATA - Closing::HEADERS;
 
 /// Hands `sk`, which its last user closes, over to a card (process context). Returns whether the card has it: then the
-/// host is to forget it at once.
-pub(super) fn hand_over(sk: Locked<'_>, forecast: &Forecast) -> bool {
-    let result = try_hand_over(sk, forecast);
+/// host is to forget it at once. Not with more than `max_data` bytes of data.
+pub(super) fn hand_over(sk: Locked<'_>, forecast: &Forecast, max_data: usize) -> bool {
+    let result = try_hand_over(sk, forecast, max_data);
     count(result.err().unwrap_or(Counter::teardown_handed_over));
     result.is_ok()
 }
 
-fn try_hand_over(sk: Locked<'_>, forecast: &Forecast) -> Result<(), Counter> {
+fn try_hand_over(sk: Locked<'_>, forecast: &Forecast, max_data: usize) -> Result<(), Counter> {
     let closing = Closing::new(sk).map_err(reason)?;
     let len = closing.len as usize;
     let Some(card) = device::find(closing.device()) else {
@@ -55,7 +55,7 @@ fn try_hand_over(sk: Locked<'_>, forecast: &Forecast) -> Result<(), Counter> {
     let credits = card.credits();
     match credits.max_data() {
         0 => return Err(Counter::teardown_no_card),
-        most if len > most.min(MAX_DATA) => return Err(Counter::teardown_too_large),
+        most if len > most.min(MAX_DATA).min(max_data) => return Err(Counter::teardown_too_large),
         _ if !credits.has(len) => return Err(Counter::teardown_no_credit),
         _ => {}
     }

@@ -9,7 +9,8 @@ use super::{
     },
     socket::{
         flag,
-        reason, //
+        reason,
+        ENABLED, //
     },
 };
 use crate::net::sock::ListenerInfo;
@@ -30,6 +31,8 @@ pub(super) fn ineligible(info: &ListenerInfo, flags: u32) -> u32 {
         reason::NOT_ASKED
     } else if !info.listening {
         reason::NOT_LISTENING
+    } else if ENABLED.get() & flag::SETUP == 0 {
+        reason::DISABLED
     } else if info.mptcp {
         reason::MPTCP
     } else if info.authenticated {

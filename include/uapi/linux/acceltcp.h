@@ -122,5 +122,6 @@ struct acceltcp_splice_info {
 #define ACCELTCP_REASON_SYNCOOKIES	7	/* net.ipv4.tcp_syncookies is 0 */
 #define ACCELTCP_REASON_FORWARDING	8	/* any address, on a host that forwards */
 #define ACCELTCP_REASON_PENDING		9	/* a card has not been told yet */
+#define ACCELTCP_REASON_DISABLED	11	/* net.acceltcp.offloads does not have it */
 
 #endif

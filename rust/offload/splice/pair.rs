@@ -12,11 +12,14 @@ use super::super::{
 };
 use crate::net::{
     closing::Closing,
-    sock::Socket,
+    sock::{
+        Ends,
+        SockRef,
+        Socket, //
+    },
     splice::{
         self,
-        Returned,
-        SockRef, //
+        Returned, //
     }, //
 };
 use acceltcp_abi::splice::{
@@ -148,6 +151,15 @@ impl Pair {
         for (key, isn) in self.keys {
             late::remember(key, isn);
         }
+    }
+
+    /// Its connections, as long as their sockets are open (process context).
+    pub(crate) fn connections(&self) -> [Option<Ends>; 2] {
+        let state = self.state.lock();
+        state
+            .ends
+            .each_ref()
+            .map(|end| end.as_ref().map(|sk| sk.get().ends()))
     }
 
     /// What is known of it.

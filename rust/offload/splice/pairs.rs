@@ -106,6 +106,11 @@ impl Pairs {
         known.then_some(pair).ok_or(ENETDOWN)
     }
 
+    /// The first pair from this number on.
+    pub(crate) fn next_from(&self, from: u32) -> Option<(u32, Arc<Pair>)> {
+        self.table.lock().slots.next_from(from)
+    }
+
     /// Whether the pair of this name is still known: not when the card was lost since it was entered. Any context.
     pub(crate) fn expects(&self, number: u32, generation: u32) -> bool {
         self.table.lock().slots.knows((number, generation))

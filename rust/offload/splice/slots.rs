@@ -116,6 +116,14 @@ impl<P: Clone> Slots<P> {
         known
     }
 
+    /// The first pair that is with the card from this number on.
+    pub(super) fn next_from(&self, from: u32) -> Option<(u32, P)> {
+        let slots = self.room.slots.iter().enumerate();
+        slots
+            .skip(from as usize)
+            .find_map(|(number, slot)| Some((number as u32, slot.pair.clone()?)))
+    }
+
     /// Whether the name is known.
     pub(super) fn knows(&mut self, name: Name) -> bool {
         self.get(name).is_some()

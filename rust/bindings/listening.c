@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+/* See listening.h. */
+
+#include "bindings.h"
+#include <linux/cgroup.h>
+#include <linux/tracepoint.h>
+#include <net/inet_hashtables.h>
+
+static struct tracepoint *acceltcp_state_change;
+
+static void acceltcp_state_changes(void *data, const struct sock *sk,
+				   const int oldstate, const int newstate)
+{
+	acceltcp_listens_t func = (acceltcp_listens_t)data;
+
+	if (newstate == TCP_LISTEN && sk->sk_protocol == IPPROTO_TCP)
+		func((struct sock *)sk);
+}
+
+static void acceltcp_look_at(struct tracepoint *tp, void *priv)
+{
+	if (!strcmp(tp->name, "inet_sock_set_state"))
+		acceltcp_state_change = tp;
+}
+
+/* The tracepoint itself is not exported. One at a time. */
+int acceltcp_watch_listen(acceltcp_listens_t func)
+{
+	acceltcp_state_change = NULL;
+	for_each_kernel_tracepoint(acceltcp_look_at, NULL);
+	if (!acceltcp_state_change)
+		return -ENOENT;
+	return tracepoint_probe_register(acceltcp_state_change,
+					 (void *)acceltcp_state_changes,
+					 (void *)func);
+}
+
+void acceltcp_unwatch_listen(acceltcp_listens_t func)
+{
+	tracepoint_probe_unregister(acceltcp_state_change,
+				    (void *)acceltcp_state_changes,
+				    (void *)func);
+	tracepoint_synchronize_unregister();
+}
+
+/*
+ * Takes a reference to listening sockets of @net, or of all namespaces if that
+ * is NULL. Returns how many there are, which may be more than there was @room
+ * for. All namespaces share the table.
+ */
+u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room)
+{
+	struct inet_hashinfo *hashinfo = init_net.ipv4.tcp_death_row.hashinfo;
+	u32 found = 0;
+	u32 slot;
+
+	for (slot = 0; slot <= hashinfo->lhash2_mask; slot++) {
+		struct inet_listen_hashbucket *bucket = &hashinfo->lhash2[slot];
+		struct hlist_nulls_node *node;
+		struct sock *sk;
+
+		if (hlist_nulls_empty(&bucket->nulls_head))
+			continue;
+		spin_lock(&bucket->lock);
+		sk_nulls_for_each(sk, node, &bucket->nulls_head) {
+			if (net && !net_eq(sock_net(sk), net))
+				continue;
+			if (found < room) {
+				if (!refcount_inc_not_zero(&sk->sk_refcnt))
+					continue;
+				to[found] = sk;
+			}
+			found++;
+		}
+		spin_unlock(&bucket->lock);
+		cond_resched();
+	}
+	return found;
+}
+
+/* As the initial user namespace numbers it. */
+u32 acceltcp_sk_uid(const struct sock *sk)
+{
+	return from_kuid_munged(&init_user_ns, sk_uid(sk));
+}
+
+bool acceltcp_sk_is_kernels(const struct sock *sk)
+{
+	return sk->sk_kern_sock;
+}
+
+/* Whether the socket was made in the cgroup, or below. */
+bool acceltcp_sk_in_cgroup(const struct sock *sk, u64 id)
+{
+#ifdef CONFIG_SOCK_CGROUP_DATA
+	struct cgroup *cgroup = sock_cgroup_ptr((struct sock_cgroup_data *)
+						&sk->sk_cgrp_data);
+
+	for (; cgroup; cgroup = cgroup_parent(cgroup))
+		if (cgroup_id(cgroup) == id)
+			return true;
+#endif
+	return false;
+}
+
+/*
+ * Gives a listening socket, which is locked, the ULP. A child is a copy of it
+ * that a softirq makes at any time: none may have the operations and not the
+ * ULP, whose reference to the module they need. So the ULP comes first, and
+ * goes last. Sleeps.
+ */
+bool acceltcp_ulp_attach(struct sock *sk, const struct proto *from,
+			 struct proto *to, const struct tcp_ulp_ops *ops,
+			 void *ulp_data)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+
+	if (icsk->icsk_ulp_ops || sk->sk_prot != from)
+		return false;
+	write_lock_bh(&sk->sk_callback_lock);
+	rcu_assign_pointer(icsk->icsk_ulp_data, ulp_data);
+	WRITE_ONCE(icsk->icsk_ulp_ops, ops);
+	write_unlock_bh(&sk->sk_callback_lock);
+	synchronize_rcu_expedited();
+	return acceltcp_prot_change(sk, from, to);
+}
+
+/* The contrary; the caller has the data still, and may free it behind this. */
+void acceltcp_ulp_detach(struct sock *sk, struct proto *base)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+
+	write_lock_bh(&sk->sk_callback_lock);
+	WRITE_ONCE(sk->sk_prot, base);
+	write_unlock_bh(&sk->sk_callback_lock);
+	synchronize_rcu_expedited();
+	write_lock_bh(&sk->sk_callback_lock);
+	WRITE_ONCE(icsk->icsk_ulp_ops, NULL);
+	rcu_assign_pointer(icsk->icsk_ulp_data, NULL);
+	write_unlock_bh(&sk->sk_callback_lock);
+	synchronize_rcu_expedited();
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Listening sockets of applications that know nothing of offloads: to hear of
+ * them, to find those that are there, and to give them the ULP.
+ */
+#ifndef ACCELTCP_LISTENING_H
+#define ACCELTCP_LISTENING_H
+
+#include <net/net_namespace.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+/* Called with the socket locked, as it is about to listen; must not sleep. */
+typedef void (*acceltcp_listens_t)(struct sock *sk);
+
+int acceltcp_watch_listen(acceltcp_listens_t func);
+void acceltcp_unwatch_listen(acceltcp_listens_t func);
+
+u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room);
+
+u32 acceltcp_sk_uid(const struct sock *sk);
+bool acceltcp_sk_is_kernels(const struct sock *sk);
+bool acceltcp_sk_in_cgroup(const struct sock *sk, u64 id);
+
+bool acceltcp_ulp_attach(struct sock *sk, const struct proto *from,
+			 struct proto *to, const struct tcp_ulp_ops *ops,
+			 void *ulp_data);
+void acceltcp_ulp_detach(struct sock *sk, struct proto *base);
+
+#endif

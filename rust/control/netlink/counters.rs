@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counters of the host and of cards.
+
+use super::{
+    devices,
+    put_all, //
+};
+use crate::{
+    bindings as uapi,
+    net::genl::{
+        Message,
+        Page,
+        Request, //
+    },
+    offload::counters, //
+};
+use acceltcp_abi::counter::Counter;
+use kernel::prelude::*;
+
+/// Has those of the host begin at 0 again.
+pub(super) fn reset() {
+    counters::reset();
+}
+
+pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
+    let cards = devices::named(request, uapi::ACCELTCP_A_COUNTER_IFINDEX)?;
+    let mut all: KVVec<(Option<u32>, &str, u64)> = KVVec::new();
+    if request.u32(uapi::ACCELTCP_A_COUNTER_IFINDEX).is_none() {
+        for (name, value) in counters::NAMES.iter().zip(counters::since_reset()) {
+            all.push((None, name, value), GFP_KERNEL)?;
+        }
+    }
+    for (card, report) in &cards {
+        // A card that does not answer has none.
+        let values = card.counters().unwrap_or(KVVec::new());
+        for (counter, value) in Counter::ALL.iter().zip(&values) {
+            all.push((Some(report.ifindex), counter.name(), *value), GFP_KERNEL)?;
+        }
+    }
+    put_all(page, 0, all.iter(), put)
+}
+
+fn put(message: &mut Message<'_>, (ifindex, name, value): &(Option<u32>, &str, u64)) -> Result {
+    if let Some(ifindex) = ifindex {
+        message.u32(uapi::ACCELTCP_A_COUNTER_IFINDEX, *ifindex)?;
+    }
+    message.string(uapi::ACCELTCP_A_COUNTER_NAME, name.as_bytes())?;
+    message.uint(uapi::ACCELTCP_A_COUNTER_VALUE, *value)
+}
