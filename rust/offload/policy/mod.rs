@@ -326,7 +326,12 @@ fn look_at_those(net: Option<NetId>) {
 /// Looks at a socket, which has just begun to listen or not (process context).
 fn look(held: &SockRef, new: bool) {
     let sk = held.get();
-    if sk.state() != State::Listen || sk.is_kernels() {
+    // The kernel's own servers are not asked for; those below multipath TCP are an application's.
+    if sk.is_kernels() && !sk.is_mptcp() {
+        return;
+    }
+    // Who has begun to listen may be at it still, and has the lock then.
+    if sk.with_lock(|sk| sk.state()) != State::Listen {
         return;
     }
     let offloads = choose(sk).map_or(0, |entry| entry.rule.offloads);

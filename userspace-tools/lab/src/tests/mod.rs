@@ -7,6 +7,7 @@
 //! `driver`; they exist once for each driver. What only this project's driver is held to is in
 //! `resilience`; connection setup is in `setup`, teardown in `teardown`, splicing in `splice`.
 
+mod control;
 pub(crate) mod debug;
 pub(crate) mod driver;
 mod observe;
@@ -132,6 +133,7 @@ pub(crate) fn all() -> Vec<LabTest> {
     all.extend(setup::tests());
     all.extend(teardown::tests());
     all.extend(splice::tests());
+    all.extend(control::tests());
     all.extend(debug::tests());
     all
 }

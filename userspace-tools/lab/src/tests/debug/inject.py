@@ -186,14 +186,23 @@ def children():
     print("ready", flush=True)
 
     def serve(more):
+        """Whether the client has its answer, as far as is known here."""
         connection, _ = sock.accept()
         with connection:
-            if connection.recv(1):
-                connection.sendall(b"+" if more else b".")
+            try:
+                if connection.recv(1):
+                    connection.sendall(b"+" if more else b".")
+                    return True
+            except ConnectionError as error:
+                # Its client was refused, and comes again.
+                print(f"child: {error}", flush=True)
+        return False
 
-    serve(True)
+    while not serve(True):
+        pass
     sweep("child", serve, {"failslab": (32768, 32), "fail_page_alloc": (64, 1)})
-    serve(False)
+    while not serve(False):
+        pass
     sock.close()
 
 

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+"""Each operation of the netlink family, asked by the kernel's own client for any family (ynl).
+
+Standard input is the family's definition. Runs in the guest, as root, without rules and with the
+card attached.
+"""
+
+import errno
+import os
+import platform
+import socket
+import struct
+import sys
+
+TREE = f"/build/kernel/linux-{platform.release()}"
+sys.path.append(f"{TREE}/tools/net/ynl")
+from pyynl.lib import NlError, YnlFamily  # noqa: E402
+
+SOL_TCP, TCP_ULP, SOL_ACCELTCP, ACCELTCP_OFFLOAD, TCP_MD5SIG = 6, 31, 300, 1, 14
+IPPROTO_MPTCP = 262
+CARD_IP = "10.99.0.2"
+
+SPEC = "/tmp/acceltcp.yaml"
+with open(SPEC, "w") as file:
+    file.write(sys.stdin.read())
+
+
+def family():
+    # With the schema of the kernel's tree, against which the definition is checked.
+    return YnlFamily(SPEC, f"{TREE}/Documentation/netlink/genetlink.yaml")
+
+
+ynl = family()
+
+
+def check(condition, *what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def refused(code, text, operation, args, flags=None):
+    """The operation fails so, and its extended acknowledgement has the text."""
+    try:
+        answer = ynl.do(operation, args)
+    except NlError as error:
+        check(abs(error.error) == code, operation, args, error)
+        said = str(error.nl_msg)
+        check(text in said, operation, args, said)
+        return
+    raise AssertionError(("not refused", operation, args, answer))
+
+
+def listener(port, address="0.0.0.0", mptcp=False, ulp=False, md5=False, bound=None):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP if mptcp else 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if ulp:
+        sock.setsockopt(SOL_TCP, TCP_ULP, b"acceltcp")
+        sock.setsockopt(SOL_ACCELTCP, ACCELTCP_OFFLOAD, struct.pack("I", 1))
+    if bound:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bound.encode())
+    sock.bind((address, port))
+    if md5:
+        peer = struct.pack("HH4s120x", socket.AF_INET, 0, socket.inet_aton("10.99.0.1"))
+        sock.setsockopt(SOL_TCP, TCP_MD5SIG, peer + struct.pack("BBHi80s", 0, 0, 3, 0, b"key"))
+    sock.listen(8)
+    return sock
+
+
+def shown(port):
+    found = [entry for entry in ynl.dump("listener-get", {}) if entry["port"] == port]
+    check(len(found) == 1, port, found)
+    return found[0]
+
+
+def settled(port):
+    """What is shown once a worker has looked at the listener, and the card has its rules."""
+    for _ in range(2000):
+        entry = shown(port)
+        if entry["reason"] not in ("pending",) and ("policy" in entry or entry["reason"] != "not-asked"):
+            return entry
+        os.sched_yield()
+    raise AssertionError(("never settles", shown(port)))
+
+
+def rule(number):
+    return ynl.do("policy-get", {"id": number})
+
+
+def devices():
+    found = list(ynl.dump("device-get", {}))
+    check(len(found) == 1, found)
+    card = found[0]
+    check(card["state"] == "attached", card)
+    check(set(card["capabilities"]) == {"setup", "teardown", "splice"}, card)
+    check(card["ifname"] == "nic0" and "acceltcp" in card["firmware"], card)
+    tables = {table["name"]: table for table in card["table"]}
+    check(tables["flows"]["capacity"] >= 73728 and tables["flows"]["memory"] == "sram", tables)
+    check(tables["time-wait"]["capacity"] >= 1048576 and tables["time-wait"]["memory"] == "dram", tables)
+    check(tables["spliced-pairs"]["capacity"] >= 28672, tables)
+    check(card["flow-credits"] == tables["flows"]["capacity"], card)
+    check(card["pair-credits"] == tables["spliced-pairs"]["capacity"], card)
+    one = ynl.do("device-get", {"ifindex": card["ifindex"]})
+    check(one["ifname"] == "nic0", one)
+    refused(errno.ENODEV, "no card", "device-get", {"ifindex": 9999})
+    refused(errno.EINVAL, "", "device-get", {})
+    refused(errno.ERANGE, "", "device-get", {"ifindex": 0})
+    return card["ifindex"]
+
+
+def counters(card):
+    def values(args):
+        found = {}
+        for entry in ynl.dump("counter-get", args):
+            key = (entry.get("ifindex"), entry["name"])
+            check(key not in found, "twice", key)
+            found[key] = entry["value"]
+        return found
+
+    everything = values({})
+    host = {name: value for (ifindex, name), value in everything.items() if ifindex is None}
+    check("teardown_handed_over" in host and "policy_applied" in host, host)
+    of_card = values({"ifindex": card})
+    check(of_card and all(ifindex == card for ifindex, _ in of_card), of_card)
+    check((card, "syn.answered") in of_card and (card, "wire.passed") in of_card, of_card)
+    check(host["policy_applied"] > 0, host)
+    ynl.do("counter-reset", {})
+    check(values({})[(None, "policy_applied")] == 0, "reset")
+    try:
+        values({"ifindex": 9999})
+    except NlError as error:
+        check(abs(error.error) == errno.ENODEV, error)
+    else:
+        raise AssertionError("counters of no card")
+
+
+def policy(card):
+    refused(errno.EINVAL, "", "policy-add", {})
+    refused(errno.EINVAL, "last port", "policy-add",
+            {"offloads": {"setup"}, "port-first": 20, "port-last": 10})
+    refused(errno.EINVAL, "first one", "policy-add", {"offloads": {"setup"}, "port-last": 10})
+    refused(errno.EINVAL, "exclude", "policy-add", {"offloads": {"setup", "defer", "server-first"}})
+    refused(errno.EINVAL, "exclude", "policy-add", {"offloads": {"teardown", "defer"}})
+    refused(errno.EINVAL, "exclude", "policy-add", {"offloads": {"splice"}})
+    refused(errno.EINVAL, "prefix length", "policy-add", {"offloads": {"setup"}, "prefix-len": 8})
+    refused(errno.EINVAL, "address", "policy-add",
+            {"offloads": {"setup"}, "address": "10.0.0.1", "prefix-len": 8})
+    refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "prefix-len": 129})
+    refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "port-first": 0})
+    refused(errno.ENOENT, "no rule", "policy-get", {"id": 77777})
+    refused(errno.ENOENT, "no rule", "policy-del", {"id": 77777})
+    check(list(ynl.dump("policy-get", {})) == [], "no rules at first")
+
+    # Those that listen already, and those that begin to.
+    early = listener(7001)
+    check(shown(7001)["reason"] == "not-asked", shown(7001))
+    all_ports = ynl.do("policy-add", {"offloads": {"setup", "teardown"}, "port-first": 7001, "port-last": 7099})["id"]
+    check(shown(7001)["policy"] == all_ports, shown(7001))
+    entry = settled(7001)
+    check(entry["reason"] == "none" and entry["rules"] == 1, entry)
+    late = listener(7002)
+    check(settled(7002)["policy"] == all_ports, shown(7002))
+    outside = listener(7100)
+    check("policy" not in shown(7100), shown(7100))
+    told = rule(all_ports)
+    check((told["listeners"], told["hits"], told["refused"]) == (2, 2, 0), told)
+
+    # An application that asks itself is left alone.
+    own = listener(7003, ulp=True)
+    entry = settled(7003)
+    check("policy" not in entry and "by-application" in entry and set(entry["offloads"]) == {"setup"}, entry)
+
+    # What a rule cannot do, and why.
+    refusals = []
+    for port, kind in ((7004, "mptcp"), (7005, "md5")):
+        refusals.append(listener(port, **{kind: True}))
+        for _ in range(2000):
+            told = rule(all_ports)
+            if told["refused"] == len(refusals):
+                break
+            os.sched_yield()
+        want = {"mptcp": "mptcp", "md5": "authenticated"}[kind]
+        check(told["refused"] == len(refusals) and told["last-reason"] == want, kind, told)
+        check("policy" not in shown(port), shown(port))
+    check(shown(7004)["reason"] == "mptcp", shown(7004))
+
+    # A rule of a smaller priority wins, at once; when it goes, the other is back.
+    sooner = ynl.do("policy-add", {"offloads": set(), "port-first": 7002, "priority": 10})["id"]
+    entry = shown(7002)
+    check("policy" not in entry and entry["reason"] == "not-asked", entry)
+    check([told["id"] for told in ynl.dump("policy-get", {})] == [sooner, all_ports], "order")
+    ynl.do("policy-del", {"id": sooner})
+    check(shown(7002)["policy"] == all_ports, shown(7002))
+
+    # Each kind of condition, with one socket that fits and one that does not.
+    ynl.do("policy-flush", {})
+    check(list(ynl.dump("policy-get", {})) == [], "flushed")
+    check(all("policy" not in entry for entry in ynl.dump("listener-get", {})), "withdrawn")
+    here = listener(7006, CARD_IP)
+    local = listener(7006, "127.0.0.1", )
+    bound = listener(7008, bound="nic0")
+    group = "/sys/fs/cgroup/acceltcp-test"
+    os.makedirs(group, exist_ok=True)
+    with open(f"{group}/cgroup.procs", "w") as file:
+        file.write(str(os.getpid()))
+    inside = listener(7009)
+    with open("/sys/fs/cgroup/cgroup.procs", "w") as file:
+        file.write(str(os.getpid()))
+    if os.fork() == 0:
+        os.setuid(65534)
+        sock = listener(7010)
+        os.write(ready[1], b".")
+        os.read(done[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    cases = [
+        ({"address": "10.99.0.0", "prefix-len": 24}, (CARD_IP, 7006)),
+        ({"ifindex": card}, ("0.0.0.0", 7008)),
+        ({"cgroup": os.stat(group).st_ino}, ("0.0.0.0", 7009)),
+        ({"uid": 65534}, ("0.0.0.0", 7010)),
+    ]
+    for condition, want in cases:
+        number = ynl.do("policy-add", {"offloads": {"teardown"}, "max-data": 1000, **condition})["id"]
+        found = {(entry["address"], entry["port"]) for entry in ynl.dump("listener-get", {})
+                 if entry.get("policy") == number}
+        check(found == {want}, condition, found)
+        told = rule(number)
+        for key, value in condition.items():
+            check(told[key] == value, key, told)
+        check(told["max-data"] == 1000 and told["listeners"] == 1, told)
+        ynl.do("policy-del", {"id": number})
+    os.write(done[1], b".")
+    os.wait()
+    os.rmdir(group)
+    for sock in (early, late, outside, own, here, local, bound, inside, *refusals):
+        sock.close()
+    for _ in range(1024):
+        ynl.do("policy-add", {"offloads": {"teardown"}, "port-first": 1})
+    refused(errno.ENOSPC, "too many", "policy-add", {"offloads": {"teardown"}, "port-first": 1})
+    check(len({told["id"] for told in ynl.dump("policy-get", {})}) == 1024, "all are told")
+    ynl.do("policy-flush", {})
+
+
+def no_permission():
+    """Another user may look, and may not change anything."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setuid(65534)
+            globals()["ynl"] = family()
+            check(len(list(ynl.dump("device-get", {}))) == 1, "may look")
+            for operation, args in (
+                    ("policy-add", {"offloads": {"setup"}}), ("policy-del", {"id": 1}), ("policy-flush", {}),
+                    ("key-rotate", {}), ("counter-reset", {})):
+                refused(errno.EPERM, "", operation, args)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    check(os.waitpid(pid, 0)[1] == 0, "without permission")
+
+
+def broken_messages():
+    """What no client that reads the definition would send."""
+    number = ynl.nlproto  # the family is resolved
+    check(number, "resolved")
+    family_id = ynl.nlproto.family_id
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
+    sock.settimeout(10)
+
+    def send(payload, command, flags=5):
+        message = struct.pack("=IHHII", 16 + 4 + len(payload), family_id, flags, 1, 0)
+        sock.send(message + struct.pack("=BBH", command, 1, 0) + payload)
+        answer = sock.recv(65536)
+        kind, = struct.unpack_from("=H", answer, 4)
+        check(kind == 2, "no error", kind)
+        return -struct.unpack_from("=i", answer, 16)[0]
+
+    policy_add, policy_del = 7, 8
+    long_attribute = struct.pack("=HHI", 400, 10, 1)
+    unknown = struct.pack("=HHI", 8, 200, 1)
+    short = struct.pack("=HHI", 5, 10, 1)
+    for payload in (long_attribute, unknown, short, b"\xff" * 40, b"\x08"):
+        code = send(payload, policy_add)
+        check(code in (errno.EINVAL, errno.ERANGE), payload, code)
+    check(send(b"", 250) == errno.EOPNOTSUPP, "unknown command")
+    check(send(b"", policy_del) == errno.EINVAL, "nothing named")
+    sock.close()
+
+
+def namespaces():
+    """Rules are those of a namespace, and its end is theirs."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.unshare(os.CLONE_NEWNET)
+            globals()["ynl"] = family()
+            check(list(ynl.dump("device-get", {})) == [], "no card here")
+            check(list(ynl.dump("policy-get", {})) == [], "no rule here")
+            number = ynl.do("policy-add", {"offloads": {"setup"}})["id"]
+            sock = listener(7001)
+            entry = settled(7001)
+            check(entry["policy"] == number and entry["reason"] == "no-device", entry)
+            sock.close()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    check(os.waitpid(pid, 0)[1] == 0, "namespace")
+    check(list(ynl.dump("policy-get", {})) == [], "none of another namespace")
+
+
+ready, done = os.pipe(), os.pipe()
+ifindex = devices()
+policy(ifindex)
+counters(ifindex)
+check(list(ynl.dump("pair-get", {})) == [], "no pairs")
+ynl.do("key-rotate", {})
+no_permission()
+broken_messages()
+namespaces()
+print("every operation")
