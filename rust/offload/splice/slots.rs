@@ -221,6 +221,7 @@ impl<P> Room<P> {
     }
 }
 
+#[cfg(ACCELTCP_KUNIT)]
 #[kernel::prelude::kunit_tests(acceltcp_splice_slots)]
 mod tests {
     use super::*;

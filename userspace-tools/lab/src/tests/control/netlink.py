@@ -6,13 +6,14 @@ card attached.
 """
 
 import errno
+import glob
 import os
-import platform
 import socket
 import struct
 import sys
 
-TREE = f"/build/kernel/linux-{platform.release()}"
+# The stock kernel's, from which others are built.
+TREE = glob.glob("/build/kernel/linux-*")[0]
 sys.path.append(f"{TREE}/tools/net/ynl")
 from pyynl.lib import NlError, YnlFamily  # noqa: E402
 
