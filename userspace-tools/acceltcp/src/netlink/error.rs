@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What can go wrong with the kernel, and what to do about it.
+
+use std::{fmt, io};
+
+use nix::errno::Errno;
+
+/// An error of the netlink layer.
+#[derive(Debug)]
+pub enum Error {
+    /// The kernel has no such family: the module is not loaded.
+    NoFamily,
+    /// The family has no multicast group of this name.
+    NoGroup(&'static str),
+    /// The kernel refuses.
+    Refused {
+        /// Its reason.
+        errno: Errno,
+        /// Its words, and the attribute that it means.
+        message: Option<String>,
+    },
+    /// A message that cannot be read.
+    Malformed(String),
+    /// The socket failed.
+    Socket(io::Error),
+}
+
+impl Error {
+    /// A message that cannot be read, as `what` says.
+    pub fn malformed(what: impl fmt::Display) -> Self {
+        Self::Malformed(what.to_string())
+    }
+
+    /// Whether it is for want of rights.
+    pub fn is_permission(&self) -> bool {
+        match self {
+            Self::Refused { errno, .. } => matches!(errno, Errno::EPERM | Errno::EACCES),
+            Self::Socket(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFamily => write!(
+                f,
+                "the module acceltcp is not loaded; load it: modprobe acceltcp"
+            ),
+            Self::NoGroup(name) => write!(
+                f,
+                "the module acceltcp has no multicast group {name:?}: another version is loaded"
+            ),
+            Self::Refused { errno, message } => {
+                match message {
+                    Some(message) => write!(f, "{message} ({})", errno.desc())?,
+                    None => write!(f, "{}", errno.desc())?,
+                }
+                match errno {
+                    Errno::EPERM | Errno::EACCES => {
+                        write!(f, "; this needs root, or CAP_NET_ADMIN")
+                    }
+                    Errno::EOPNOTSUPP => {
+                        write!(f, "; the loaded module may be of another version")
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Malformed(what) => write!(f, "the kernel's answer cannot be read: {what}"),
+            Self::Socket(error) => write!(f, "netlink socket: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_given() {
+        let refused = Error::Refused {
+            errno: Errno::EPERM,
+            message: None,
+        };
+        assert!(refused.is_permission());
+        assert_eq!(
+            refused.to_string(),
+            "Operation not permitted; this needs root, or CAP_NET_ADMIN"
+        );
+        assert!(Error::NoFamily.to_string().contains("modprobe acceltcp"));
+    }
+
+    #[test]
+    fn the_kernel_s_words_come_first() {
+        let refused = Error::Refused {
+            errno: Errno::EINVAL,
+            message: Some("no such cgroup".into()),
+        };
+        assert!(!refused.is_permission());
+        assert_eq!(refused.to_string(), "no such cgroup (Invalid argument)");
+    }
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Numbers of `include/uapi/linux/acceltcp_netlink.h`, which the tests compare them with.
+
+/// Name of the generic netlink family.
+pub const FAMILY_NAME: &str = "acceltcp";
+/// Group of `device-ntf`.
+pub const GROUP_DEVICES: &str = "devices";
+
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:literal;)*) => {
+        $($(#[$doc])* pub const $name: $type = $value;)*
+
+        /// All of them, by the header's names.
+        #[cfg(test)]
+        const ALL: &[(&str, u64)] = &[$((stringify!($name), $value)),*];
+    };
+}
+
+numbers! {
+    /// Version of the family.
+    ACCELTCP_FAMILY_VERSION: u8 = 1;
+
+    /// An offload: setup.
+    ACCELTCP_OFFLOAD_FLAG_SETUP: u32 = 1;
+    /// An offload: teardown.
+    ACCELTCP_OFFLOAD_FLAG_TEARDOWN: u32 = 2;
+    /// An offload: splice.
+    ACCELTCP_OFFLOAD_FLAG_SPLICE: u32 = 4;
+    /// An offload: defer.
+    ACCELTCP_OFFLOAD_FLAG_DEFER: u32 = 8;
+    /// An offload: server-first.
+    ACCELTCP_OFFLOAD_FLAG_SERVER_FIRST: u32 = 16;
+    /// An offload: no-hold.
+    ACCELTCP_OFFLOAD_FLAG_NO_HOLD: u32 = 32;
+
+    /// Why the host sets connections up: none.
+    ACCELTCP_HOST_REASON_NONE: u32 = 0;
+    /// Why the host sets connections up: not-asked.
+    ACCELTCP_HOST_REASON_NOT_ASKED: u32 = 1;
+    /// Why the host sets connections up: not-listening.
+    ACCELTCP_HOST_REASON_NOT_LISTENING: u32 = 2;
+    /// Why the host sets connections up: no-device.
+    ACCELTCP_HOST_REASON_NO_DEVICE: u32 = 3;
+    /// Why the host sets connections up: table-full.
+    ACCELTCP_HOST_REASON_TABLE_FULL: u32 = 4;
+    /// Why the host sets connections up: authenticated.
+    ACCELTCP_HOST_REASON_AUTHENTICATED: u32 = 5;
+    /// Why the host sets connections up: mptcp.
+    ACCELTCP_HOST_REASON_MPTCP: u32 = 6;
+    /// Why the host sets connections up: syncookies.
+    ACCELTCP_HOST_REASON_SYNCOOKIES: u32 = 7;
+    /// Why the host sets connections up: forwarding.
+    ACCELTCP_HOST_REASON_FORWARDING: u32 = 8;
+    /// Why the host sets connections up: pending.
+    ACCELTCP_HOST_REASON_PENDING: u32 = 9;
+    /// Why the host sets connections up: other-ulp.
+    ACCELTCP_HOST_REASON_OTHER_ULP: u32 = 10;
+    /// Why the host sets connections up: disabled.
+    ACCELTCP_HOST_REASON_DISABLED: u32 = 11;
+    /// Why the host sets connections up: no-memory.
+    ACCELTCP_HOST_REASON_NO_MEMORY: u32 = 12;
+
+    /// Memory of a card: sram.
+    ACCELTCP_MEMORY_SRAM: u32 = 0;
+    /// Memory of a card: dram.
+    ACCELTCP_MEMORY_DRAM: u32 = 1;
+
+    /// State of a card: down.
+    ACCELTCP_DEVICE_STATE_DOWN: u32 = 0;
+    /// State of a card: plain.
+    ACCELTCP_DEVICE_STATE_PLAIN: u32 = 1;
+    /// State of a card: attached.
+    ACCELTCP_DEVICE_STATE_ATTACHED: u32 = 2;
+    /// State of a card: dead.
+    ACCELTCP_DEVICE_STATE_DEAD: u32 = 3;
+
+    /// Attribute `ifindex` of a device.
+    ACCELTCP_A_DEVICE_IFINDEX: u16 = 1;
+    /// Attribute `ifname` of a device.
+    ACCELTCP_A_DEVICE_IFNAME: u16 = 2;
+    /// Attribute `firmware` of a device.
+    ACCELTCP_A_DEVICE_FIRMWARE: u16 = 3;
+    /// Attribute `state` of a device.
+    ACCELTCP_A_DEVICE_STATE: u16 = 4;
+    /// Attribute `capabilities` of a device.
+    ACCELTCP_A_DEVICE_CAPABILITIES: u16 = 5;
+    /// Attribute `table` of a device.
+    ACCELTCP_A_DEVICE_TABLE: u16 = 6;
+    /// Attribute `flows` of a device.
+    ACCELTCP_A_DEVICE_FLOWS: u16 = 7;
+    /// Attribute `flow-credits` of a device.
+    ACCELTCP_A_DEVICE_FLOW_CREDITS: u16 = 8;
+    /// Attribute `buffer-credits` of a device.
+    ACCELTCP_A_DEVICE_BUFFER_CREDITS: u16 = 9;
+    /// Attribute `pairs` of a device.
+    ACCELTCP_A_DEVICE_PAIRS: u16 = 10;
+    /// Attribute `pair-credits` of a device.
+    ACCELTCP_A_DEVICE_PAIR_CREDITS: u16 = 11;
+    /// Attribute `rules` of a device.
+    ACCELTCP_A_DEVICE_RULES: u16 = 12;
+    /// Attribute `sram-bytes` of a device.
+    ACCELTCP_A_DEVICE_SRAM_BYTES: u16 = 13;
+
+    /// Attribute `name` of a table.
+    ACCELTCP_A_TABLE_NAME: u16 = 1;
+    /// Attribute `memory` of a table.
+    ACCELTCP_A_TABLE_MEMORY: u16 = 2;
+    /// Attribute `used` of a table.
+    ACCELTCP_A_TABLE_USED: u16 = 3;
+    /// Attribute `capacity` of a table.
+    ACCELTCP_A_TABLE_CAPACITY: u16 = 4;
+    /// Attribute `high-water` of a table.
+    ACCELTCP_A_TABLE_HIGH_WATER: u16 = 5;
+    /// Attribute `entry-bytes` of a table.
+    ACCELTCP_A_TABLE_ENTRY_BYTES: u16 = 6;
+    /// Attribute `refused` of a table.
+    ACCELTCP_A_TABLE_REFUSED: u16 = 7;
+
+    /// Attribute `ifindex` of a counter.
+    ACCELTCP_A_COUNTER_IFINDEX: u16 = 1;
+    /// Attribute `name` of a counter.
+    ACCELTCP_A_COUNTER_NAME: u16 = 2;
+    /// Attribute `value` of a counter.
+    ACCELTCP_A_COUNTER_VALUE: u16 = 3;
+
+    /// Attribute `address` of a listener.
+    ACCELTCP_A_LISTENER_ADDRESS: u16 = 1;
+    /// Attribute `port` of a listener.
+    ACCELTCP_A_LISTENER_PORT: u16 = 2;
+    /// Attribute `ifindex` of a listener.
+    ACCELTCP_A_LISTENER_IFINDEX: u16 = 3;
+    /// Attribute `uid` of a listener.
+    ACCELTCP_A_LISTENER_UID: u16 = 4;
+    /// Attribute `offloads` of a listener.
+    ACCELTCP_A_LISTENER_OFFLOADS: u16 = 5;
+    /// Attribute `reason` of a listener.
+    ACCELTCP_A_LISTENER_REASON: u16 = 6;
+    /// Attribute `rules` of a listener.
+    ACCELTCP_A_LISTENER_RULES: u16 = 7;
+    /// Attribute `policy` of a listener.
+    ACCELTCP_A_LISTENER_POLICY: u16 = 8;
+    /// Attribute `by-application` of a listener.
+    ACCELTCP_A_LISTENER_BY_APPLICATION: u16 = 9;
+
+    /// Attribute `ifindex` of a pair.
+    ACCELTCP_A_PAIR_IFINDEX: u16 = 1;
+    /// Attribute `id` of a pair.
+    ACCELTCP_A_PAIR_ID: u16 = 2;
+    /// Attribute `end` of a pair.
+    ACCELTCP_A_PAIR_END: u16 = 3;
+
+    /// Attribute `local` of a connection.
+    ACCELTCP_A_CONNECTION_LOCAL: u16 = 1;
+    /// Attribute `local-port` of a connection.
+    ACCELTCP_A_CONNECTION_LOCAL_PORT: u16 = 2;
+    /// Attribute `remote` of a connection.
+    ACCELTCP_A_CONNECTION_REMOTE: u16 = 3;
+    /// Attribute `remote-port` of a connection.
+    ACCELTCP_A_CONNECTION_REMOTE_PORT: u16 = 4;
+
+    /// Attribute `id` of a policy.
+    ACCELTCP_A_POLICY_ID: u16 = 1;
+    /// Attribute `priority` of a policy.
+    ACCELTCP_A_POLICY_PRIORITY: u16 = 2;
+    /// Attribute `port-first` of a policy.
+    ACCELTCP_A_POLICY_PORT_FIRST: u16 = 3;
+    /// Attribute `port-last` of a policy.
+    ACCELTCP_A_POLICY_PORT_LAST: u16 = 4;
+    /// Attribute `address` of a policy.
+    ACCELTCP_A_POLICY_ADDRESS: u16 = 5;
+    /// Attribute `prefix-len` of a policy.
+    ACCELTCP_A_POLICY_PREFIX_LEN: u16 = 6;
+    /// Attribute `ifindex` of a policy.
+    ACCELTCP_A_POLICY_IFINDEX: u16 = 7;
+    /// Attribute `uid` of a policy.
+    ACCELTCP_A_POLICY_UID: u16 = 8;
+    /// Attribute `cgroup` of a policy.
+    ACCELTCP_A_POLICY_CGROUP: u16 = 9;
+    /// Attribute `offloads` of a policy.
+    ACCELTCP_A_POLICY_OFFLOADS: u16 = 10;
+    /// Attribute `max-data` of a policy.
+    ACCELTCP_A_POLICY_MAX_DATA: u16 = 11;
+    /// Attribute `listeners` of a policy.
+    ACCELTCP_A_POLICY_LISTENERS: u16 = 12;
+    /// Attribute `hits` of a policy.
+    ACCELTCP_A_POLICY_HITS: u16 = 13;
+    /// Attribute `refused` of a policy.
+    ACCELTCP_A_POLICY_REFUSED: u16 = 14;
+    /// Attribute `last-reason` of a policy.
+    ACCELTCP_A_POLICY_LAST_REASON: u16 = 15;
+
+    /// Command `device-get`.
+    ACCELTCP_CMD_DEVICE_GET: u8 = 1;
+    /// Command `counter-get`.
+    ACCELTCP_CMD_COUNTER_GET: u8 = 2;
+    /// Command `counter-reset`.
+    ACCELTCP_CMD_COUNTER_RESET: u8 = 3;
+    /// Command `listener-get`.
+    ACCELTCP_CMD_LISTENER_GET: u8 = 4;
+    /// Command `pair-get`.
+    ACCELTCP_CMD_PAIR_GET: u8 = 5;
+    /// Command `policy-get`.
+    ACCELTCP_CMD_POLICY_GET: u8 = 6;
+    /// Command `policy-add`.
+    ACCELTCP_CMD_POLICY_ADD: u8 = 7;
+    /// Command `policy-del`.
+    ACCELTCP_CMD_POLICY_DEL: u8 = 8;
+    /// Command `policy-flush`.
+    ACCELTCP_CMD_POLICY_FLUSH: u8 = 9;
+    /// Command `key-rotate`.
+    ACCELTCP_CMD_KEY_ROTATE: u8 = 10;
+    /// Command `device-ntf`.
+    ACCELTCP_CMD_DEVICE_NTF: u8 = 11;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const HEADER: &str = include_str!("../../../../include/uapi/linux/acceltcp_netlink.h");
+
+    /// Entries of all enumerations of the header, but for the marks of their ends.
+    fn entries() -> BTreeMap<String, u64> {
+        let mut entries = BTreeMap::new();
+        let (mut inside, mut next) = (false, 0);
+        for line in HEADER.lines() {
+            if line.starts_with("enum") && line.ends_with('{') {
+                (inside, next) = (true, 0);
+            } else if line.starts_with('}') {
+                inside = false;
+            } else if inside && line.trim_start().starts_with("ACCELTCP_") {
+                let entry = line.trim().trim_end_matches(',');
+                let (name, value) = match entry.split_once(" = ") {
+                    Some((name, value)) => (name, value.parse().ok()),
+                    None => (entry, Some(next)),
+                };
+                let Some(value) = value else { continue };
+                next = value + 1;
+                if !name.ends_with("_MASK") {
+                    entries.insert(name.to_string(), value);
+                }
+            }
+        }
+        entries
+    }
+
+    fn defined(name: &str) -> &'static str {
+        let start = format!("#define {name}");
+        let line = HEADER.lines().find(|line| line.starts_with(&start));
+        line.unwrap()[start.len()..].trim().trim_matches('"')
+    }
+
+    #[test]
+    fn numbers_agree_with_the_header() {
+        let mut header = entries();
+        assert!(header.len() > 80, "the header was not understood");
+        header.insert(
+            "ACCELTCP_FAMILY_VERSION".into(),
+            defined("ACCELTCP_FAMILY_VERSION").parse().unwrap(),
+        );
+        let here: BTreeMap<String, u64> = ALL.iter().map(|(n, v)| (n.to_string(), *v)).collect();
+        assert_eq!(here, header);
+    }
+
+    #[test]
+    fn names_agree_with_the_header() {
+        assert_eq!(FAMILY_NAME, defined("ACCELTCP_FAMILY_NAME"));
+        assert_eq!(GROUP_DEVICES, defined("ACCELTCP_MCGRP_DEVICES"));
+    }
+}

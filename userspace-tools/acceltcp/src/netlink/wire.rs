@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The socket, and what stands for it in tests.
+
+use std::io;
+
+use netlink_sys::{protocols::NETLINK_GENERIC, Socket, SocketAddr};
+
+/// Room for a datagram; the kernel makes them of at most 32 KiB.
+const DATAGRAM: usize = 64 * 1024;
+
+/// What takes requests and gives answers, a datagram each.
+pub trait Wire {
+    /// Sends a request.
+    fn send(&mut self, request: &[u8]) -> io::Result<()>;
+    /// Waits for a datagram, which takes the place of what is in `datagram`.
+    fn receive(&mut self, datagram: &mut Vec<u8>) -> io::Result<()>;
+    /// Joins a multicast group.
+    fn join(&mut self, group: u32) -> io::Result<()>;
+}
+
+/// The kernel.
+pub struct Kernel {
+    socket: Socket,
+}
+
+impl Kernel {
+    /// Opens a socket of the caller's network namespace.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_GENERIC)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        // Errors with words, and without a copy of the request.
+        socket.set_ext_ack(true)?;
+        socket.set_cap_ack(true)?;
+        Ok(Self { socket })
+    }
+}
+
+impl Wire for Kernel {
+    fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.socket.send(request, 0).map(drop)
+    }
+
+    fn receive(&mut self, datagram: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            datagram.clear();
+            datagram.reserve(DATAGRAM);
+            match self.socket.recv(datagram, libc::MSG_TRUNC) {
+                Ok(length) if length > datagram.len() => {
+                    let error = format!("a datagram of {length} bytes");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn join(&mut self, group: u32) -> io::Result<()> {
+        self.socket.add_membership(group)
+    }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What is to be known of the host besides the family: names, cgroups, files below /proc and /sys.
+
+pub mod cgroup;
+pub mod names;
+mod root;
+
+pub use root::Root;
