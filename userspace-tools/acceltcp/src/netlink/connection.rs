@@ -253,7 +253,7 @@ mod tests {
     fn entries_come_one_by_one() {
         let mut connection = connect([counter("a", 2), counter("b", 2), Said::Done(2)]);
         assert_eq!(names(&mut connection).unwrap(), ["a", "b"]);
-        assert_eq!(connection.wire.sent.len(), 1);
+        assert_eq!(connection.wire.sent.borrow().len(), 1);
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
             Said::Done(2),
         ]);
         assert_eq!(names(&mut connection).unwrap(), ["new"]);
-        assert_eq!(connection.wire.sent.len(), 2);
+        assert_eq!(connection.wire.sent.borrow().len(), 2);
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
             Ok(())
         });
         assert_eq!(snapshot.unwrap(), Snapshot::Inconsistent);
-        assert_eq!(connection.wire.sent.len(), 8);
+        assert_eq!(connection.wire.sent.borrow().len(), 8);
         // The last try's entries stay.
         assert_eq!(steps.len(), 8 + 7);
         assert_eq!(steps.last(), Some(&false));

@@ -43,6 +43,17 @@ impl Listener {
     pub fn is_offloaded(&self) -> bool {
         self.reason == Reason::None && self.offloads.contains(Offloads::SETUP)
     }
+
+    /// Why the host serves it, although somebody asks, or might want to ask, for setup.
+    ///
+    /// Sockets of Multipath TCP, or with another upper layer protocol, cannot be asked for: their reason is told
+    /// without a rule, too.
+    pub fn obstacle(&self) -> Option<Reason> {
+        match self.reason {
+            Reason::None | Reason::NotAsked | Reason::NotListening => None,
+            reason => Some(reason),
+        }
+    }
 }
 
 impl Object for Listener {

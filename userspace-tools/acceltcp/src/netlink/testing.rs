@@ -2,7 +2,7 @@
 
 //! Messages for tests, and a kernel that sends them.
 
-use std::{collections::VecDeque, io};
+use std::{cell::RefCell, collections::VecDeque, io, rc::Rc};
 
 use super::Wire;
 
@@ -52,7 +52,7 @@ pub(crate) struct Script {
     /// What it says yet.
     pub(crate) answers: VecDeque<Said>,
     /// What was sent, after the question for the family.
-    pub(crate) sent: Vec<Vec<u8>>,
+    pub(crate) sent: Rc<RefCell<Vec<Vec<u8>>>>,
     asked: u32,
     question: bool,
     /// Number of the group that was joined.
@@ -78,6 +78,11 @@ impl Script {
         }
     }
 
+    /// The same with what is sent in `sent`.
+    pub(crate) fn recording(self, sent: Rc<RefCell<Vec<Vec<u8>>>>) -> Self {
+        Self { sent, ..self }
+    }
+
     fn message(&self, kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(16 + body.len()).unwrap();
         let mut bytes = length.to_ne_bytes().to_vec();
@@ -94,7 +99,7 @@ impl Wire for Script {
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
         self.asked = u32::from_ne_bytes(request[8..12].try_into().unwrap());
         if self.question {
-            self.sent.push(request.to_vec());
+            self.sent.borrow_mut().push(request.to_vec());
         }
         self.question = true;
         Ok(())
