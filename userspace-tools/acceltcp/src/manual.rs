@@ -19,6 +19,7 @@ JSON (-j):
   Later versions may add members, and names to those that are names; nothing else changes. Numbers of
   network devices (ifindex) come with a name (device), which is null for a device that has gone. What
   a card or a rule does not have is null. Names are those of Documentation/netlink/specs/acceltcp.yaml.
+  Commands that are not listed here write what they write without -j.
 
   status        an object: devices, listeners, policy, rates (null without --rates)
     devices     ifindex, ifname, firmware, state, capabilities, flows, flow_credits, buffer_credits,

@@ -62,3 +62,60 @@ impl Wire for Kernel {
         self.socket.add_membership(group)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+    use netlink_packet_generic::{
+        ctrl::{nlas::GenlCtrlAttrs, GenlCtrl, GenlCtrlCmd},
+        GenlMessage,
+    };
+
+    use super::*;
+    use crate::netlink::{
+        family::Family,
+        packet::{self, Answer},
+        Error,
+    };
+
+    /// What the running kernel answers to a question for families.
+    fn answers(nlas: Vec<GenlCtrlAttrs>, flags: u16) -> Result<Vec<Family>, Error> {
+        let cmd = GenlCtrlCmd::GetFamily;
+        let question = GenlMessage::from_payload(GenlCtrl { cmd, nlas });
+        let mut kernel = Kernel::open()?;
+        kernel.send(&packet::encode(question, NLM_F_REQUEST | flags, 1))?;
+        let mut datagram = Vec::new();
+        let mut families = Vec::new();
+        loop {
+            kernel.receive(&mut datagram)?;
+            for received in packet::received(&datagram) {
+                match received?.answer {
+                    Answer::Packet(packet) => families.push(Family::parse(&packet.attributes)?),
+                    Answer::End => return Ok(families),
+                    Answer::Refused(error) => return Err(error),
+                    Answer::Nothing => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_running_kernel_knows_its_controller() {
+        let name = || vec![GenlCtrlAttrs::FamilyName("nlctrl".into())];
+        let one = answers(name(), NLM_F_ACK).unwrap();
+        assert_eq!(one[0].id, 16);
+        assert!(one[0].group("notify").is_ok());
+        let all = answers(Vec::new(), NLM_F_DUMP).unwrap();
+        assert!(all.contains(&one[0]));
+    }
+
+    #[test]
+    fn the_running_kernel_refuses_what_it_does_not_know() {
+        let name = vec![GenlCtrlAttrs::FamilyName("no-such-family".into())];
+        let error = answers(name, NLM_F_ACK).unwrap_err();
+        let Error::Refused { errno, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(errno, nix::errno::Errno::ENOENT);
+    }
+}

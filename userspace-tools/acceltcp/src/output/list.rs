@@ -19,12 +19,16 @@ use crate::netlink::Snapshot;
 
 /// Bytes that are kept in memory.
 const IN_MEMORY: usize = 1 << 20;
+/// Bytes that go to the file at once.
+const AT_ONCE: usize = 64 << 10;
 
 /// A list that is being written: a heading and lines of text, or an array of JSON with an entry a line.
 pub struct List {
     json: bool,
     entries: u64,
     kept: SpooledTempFile,
+    /// The last entries, which are not in `kept` yet.
+    recent: Vec<u8>,
 }
 
 impl List {
@@ -34,26 +38,38 @@ impl List {
             json: output.is_json(),
             entries: 0,
             kept: SpooledTempFile::new(IN_MEMORY),
+            recent: Vec::new(),
         }
     }
 
     /// Adds an entry, in both forms.
     pub fn entry(&mut self, value: &impl Serialize, text: impl fmt::Display) -> Result<()> {
-        let kept = &mut self.kept;
-        let written = match self.json {
+        let recent = &mut self.recent;
+        match self.json {
             true => {
-                let separator = if self.entries == 0 { "" } else { ",\n" };
-                write!(kept, "{separator}").and_then(|()| Ok(serde_json::to_writer(kept, value)?))
+                let separator: &[u8] = if self.entries == 0 { b"" } else { b",\n" };
+                recent.extend(separator);
+                serde_json::to_writer(recent, value)?;
             }
-            false => writeln!(kept, "{text}"),
-        };
+            false => writeln!(recent, "{text}")?,
+        }
         self.entries += 1;
-        written.context("temporary file for a long list")
+        match self.recent.len() {
+            0..AT_ONCE => Ok(()),
+            _ => self.keep(),
+        }
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        let kept = self.kept.write_all(&self.recent);
+        self.recent.clear();
+        kept.context("temporary file for a long list")
     }
 
     /// Forgets all entries.
     pub fn restart(&mut self) -> Result<()> {
         self.entries = 0;
+        self.recent.clear();
         self.kept.rewind()?;
         Ok(self.kept.set_len(0)?)
     }
@@ -65,6 +81,7 @@ impl List {
         heading: impl fmt::Display,
         snapshot: Snapshot,
     ) -> Result<()> {
+        self.keep()?;
         self.kept.rewind()?;
         match (self.json, self.entries) {
             (true, 0) => output.line("[]")?,
