@@ -10,7 +10,7 @@ use crate::{commands, manual};
 ///
 /// Without a command it shows the status.
 #[derive(Debug, Parser)]
-#[command(name = "acceltcp", version, after_help = manual::EXIT_STATUS, after_long_help = manual::epilogue())]
+#[command(name = "acceltcp", version, after_help = manual::EXIT_STATUS.to_string(), after_long_help = manual::epilogue())]
 pub struct Cli {
     /// Write JSON
     #[arg(short, long, global = true)]

@@ -2,65 +2,107 @@
 
 //! What `--help` and the man page say behind the options.
 
+use std::fmt;
+
+/// A part of the manual.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// What it is about.
+    pub title: &'static str,
+    /// Lines, which are to stay lines.
+    pub text: &'static str,
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.title)?;
+        self.text.lines().try_for_each(|line| match line {
+            "" => writeln!(f),
+            line => write!(f, "\n  {line}"),
+        })
+    }
+}
+
+/// All of them, in order.
+pub const SECTIONS: [Section; 3] = [EXIT_STATUS, RULE_FILES, JSON];
+
 /// Exit statuses, for people.
-pub const EXIT_STATUS: &str = "\
-Exit status:
-  0  all is done
-  1  something went wrong
-  2  the command line cannot be understood
-  3  the module acceltcp, or its netlink family, is not there
-  4  no permission: it needs root, or CAP_NET_ADMIN
-  5  doctor has found something that must be mended";
+pub const EXIT_STATUS: Section = Section {
+    title: "Exit status",
+    text: "\
+0  all is done
+1  something went wrong
+2  the command line cannot be understood
+3  the module acceltcp, or its netlink family, is not there
+4  no permission: it needs root, or CAP_NET_ADMIN
+5  doctor has found something that must be mended",
+};
 
 macro_rules! json {
     () => {
         "\
-JSON (-j):
-  Later versions may add members, and names to those that are names; nothing else changes. Numbers of
-  network devices (ifindex) come with a name (device), which is null for a device that has gone. What
-  a card or a rule does not have is null. Names are those of Documentation/netlink/specs/acceltcp.yaml.
-  Commands that are not listed here write what they write without -j.
+Later versions may add members, and names to those that are names;
+nothing else changes. Numbers of network devices (ifindex) come with a
+name (device), which is null for a device that has gone. What a card
+or a rule does not have is null. Names are those of the family's
+definition, Documentation/netlink/specs/acceltcp.yaml. Commands that
+are not listed here write what they write without -j.
 
-  status        an object: devices, listeners, policy, rates (null without --rates)
-    devices     ifindex, ifname, firmware, state, capabilities, flows, flow_credits, buffer_credits,
-                pairs, pair_credits, rules, sram_bytes, tables
-    tables      name, memory, used, capacity, high_water, entry_bytes, refused
-    listeners   total, offloaded, by_application, by_policy, host (by reason, how many the host
-                serves; those of which nobody asked for setup are not among them)
-    policy      rules, hits, refused
-    rates       ifindex, device, name, value, per_second; ifindex is null for the host
-  stats         an array: ifindex, device, name, value
-  listeners     an array: address, port, ifindex, device, uid, user, offloads, reason, rules, policy,
-                by_application
-  splices       an array: ifindex, device, id, ends (up to two: local, local_port, remote,
-                remote_port; a connection is there as long as its socket is open)
-  policy list   an array: id, priority, port_first, port_last, address, prefix_len, ifindex, uid,
-                cgroup, offloads, max_data, listeners, hits, refused, last_reason, device, user, path
-  policy add    an object: id
-  policy load   an object: rules
-  monitor       a line for each event: event (device, or lost when events came too fast), and for a
-                device the members of status' devices
-  doctor        an array: level (ok, warn, fail), check, message, advice"
+status        an object: devices, listeners, policy, rates (null
+              without --rates)
+  devices     ifindex, ifname, firmware, state, capabilities, flows,
+              flow_credits, buffer_credits, pairs, pair_credits, rules,
+              sram_bytes, tables
+  tables      name, memory, used, capacity, high_water, entry_bytes,
+              refused
+  listeners   total, offloaded, by_application, by_policy, host (by
+              reason, how many the host serves; those of which nobody
+              asked for setup are not among them)
+  policy      rules, hits, refused
+  rates       ifindex (null for the host), device, name, value,
+              per_second
+stats         an array: ifindex, device, name, value
+listeners     an array: address, port, ifindex, device, uid, user,
+              offloads, reason, rules, policy, by_application
+splices       an array: ifindex, device, id, ends (up to two: local,
+              local_port, remote, remote_port; a connection is there
+              as long as its socket is open)
+policy list   an array: id, priority, port_first, port_last, address,
+              prefix_len, ifindex, device, uid, user, cgroup, path,
+              offloads, max_data, listeners, hits, refused,
+              last_reason
+policy add    an object: id
+policy load   an object: rules
+monitor       a line for each event: event (device, or lost when
+              events came too fast), and for a device the members of
+              status' devices
+doctor        an array: level (ok, warn, fail), check, message, advice"
     };
 }
 
 #[doc = "What `-j` writes, for people.\n\n```text"]
 #[doc = json!()]
 #[doc = "```"]
-pub const JSON: &str = json!();
+pub const JSON: Section = Section {
+    title: "JSON",
+    text: json!(),
+};
 
 /// Files of rules, for people.
-pub const RULE_FILES: &str = "\
-Files of rules:
-  policy load and policy save use one line for a rule, with the options of policy add. Quotes and
-  backslashes work as in a shell, # begins a comment:
+pub const RULE_FILES: Section = Section {
+    title: "Files of rules",
+    text: "\
+policy load and policy save use one line for a rule, with the options
+of policy add. Quotes and backslashes work as in a shell, # begins a
+comment:
 
-    # The web's clients speak first.
-    --port 80 --uid www-data --offload setup,teardown,defer
-    --address 10.0.0.0/8 --cgroup /system.slice/redis.service --priority 10
-    --offload none --priority 2000";
+  # The web's clients speak first.
+  --port 80 --uid www-data --offload setup,teardown,defer
+  --address 10.0.0.0/8 --cgroup /system.slice/redis.service
+  --offload none --priority 2000",
+};
 
-/// All of it.
+/// All of it, for `--help`.
 pub fn epilogue() -> String {
-    [EXIT_STATUS, RULE_FILES, JSON].join("\n\n")
+    SECTIONS.map(|section| section.to_string()).join("\n\n")
 }

@@ -3,17 +3,19 @@
 //! `acceltcp generate`: man pages and completions, from the command line's definition.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Subcommand};
 use clap_complete::Shell;
-use clap_mangen::Man;
+use clap_mangen::{
+    roff::{roman, Roff},
+    Man,
+};
 
-use crate::{cli::Cli, output::Output};
+use crate::{cli::Cli, manual, output::Output};
 
 /// Section of the manual: system administration.
 const SECTION: &str = "8";
@@ -61,12 +63,43 @@ fn pages(command: clap::Command, directory: &Path) -> Result<()> {
         pages(below.clone(), directory)?;
     }
     let path = directory.join(format!("{name}.{SECTION}"));
-    let write = || -> std::io::Result<()> {
-        let mut page = Vec::new();
-        Man::new(command).section(SECTION).render(&mut page)?;
-        let mut file = File::create(&path)?;
-        file.write_all(b".\\\" SPDX-License-Identifier: GPL-2.0 OR MIT\n")?;
-        file.write_all(&page)
-    };
-    write().with_context(|| path.display().to_string())
+    let is_root = name == "acceltcp";
+    let page = page(command, is_root).with_context(|| name.clone())?;
+    fs::write(&path, page).with_context(|| path.display().to_string())
+}
+
+/// A page. That of the program itself has what is common to all commands, to which the others point.
+fn page(command: clap::Command, is_root: bool) -> io::Result<Vec<u8>> {
+    let has_commands = command.has_subcommands();
+    let man = Man::new(command)
+        .section(SECTION)
+        .source(concat!("acceltcp ", env!("CARGO_PKG_VERSION")))
+        .manual("AccelTCP");
+    let mut page = b".\\\" SPDX-License-Identifier: GPL-2.0 OR MIT\n".to_vec();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if has_commands {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let mut common = Roff::new();
+    if is_root {
+        for section in manual::SECTIONS {
+            common.control("SH", [section.title.to_uppercase().as_str()]);
+            common.control("nf", []);
+            for line in section.text.lines() {
+                common.text([roman(line)]);
+            }
+            common.control("fi", []);
+        }
+    } else {
+        common.control("SH", ["SEE ALSO"]);
+        common.text([roman(
+            "acceltcp(8), for exit statuses, files of rules and JSON",
+        )]);
+    }
+    common.to_writer(&mut page)?;
+    Ok(page)
 }
