@@ -38,29 +38,47 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-/// Counters of the driver as a whole.
+/// Counters of the driver as a whole. The comments are what Documentation/counters.rst says of them.
 const DRIVER: &[&str] = &[
+    // Times that the card stopped answering.
     "card_deaths",
+    // Restarts of the datapath that were begun, as the card had been dead or had lost its state, or a queue was stuck.
     "restarts",
+    // Times that a TX queue was stuck.
     "tx_timeouts",
+    // Reconfigurations that the card refused or did not answer.
     "reconfig_errors",
+    // Connections that the card is ending now.
     "teardown_with_card",
+    // Connections that could be handed over beside those.
     "teardown_flow_credits",
+    // Buffers on the card that are free for data of such connections and of pairs.
     "teardown_buffer_credits",
+    // Pairs that the card has now.
     "splice_with_card",
+    // Pairs that it could be given beside those.
     "splice_credits",
 ];
 
-/// Counters of a direction on the card, in the order of their registers.
+/// Counters of a direction on the card, in the order of their registers. Comments as above.
 const CARD: [&str; card::COUNT] = [
+    // Frames that were dropped for want of a buffer, or for another reason that is no error.
     "discards",
+    // Frames that were dropped as something was wrong with them.
     "errors",
+    // Bytes of all frames.
     "octets",
+    // Bytes of unicast frames.
     "uc_octets",
+    // Bytes of multicast frames.
     "mc_octets",
+    // Bytes of broadcast frames.
     "bc_octets",
+    // Frames.
     "frames",
+    // Multicast frames.
     "mc_frames",
+    // Broadcast frames.
     "bc_frames",
 ];
 

@@ -17,20 +17,20 @@ use core::sync::atomic::AtomicU64;
 /// How many entries the tables have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// Listener rules, at most [`Capacity::MAX`].
+    /// Rules for listeners. At most [`Capacity::MAX`].
     pub listeners: u32,
-    /// Connections delivered lately that are remembered against replays; rounded up to a power of two, at
+    /// Connections delivered lately that are remembered against replays. Rounded up to a power of two, at
     /// most [`Capacity::MAX`].
     pub recent: u32,
-    /// Half-open connections of servers that speak first; at most [`Capacity::MAX`].
+    /// Half-open connections of servers that speak first. At most [`Capacity::MAX`].
     pub half_open: u32,
-    /// Connections that the NIC ends; at most [`Capacity::MAX`].
+    /// Connections that the NIC ends. At most [`Capacity::MAX`].
     pub flows: u32,
-    /// Buffers in EMEM for their data; at most [`Capacity::MAX`].
+    /// Buffers in EMEM for data of connections that are ended or spliced. At most [`Capacity::MAX`].
     pub buffers: u32,
-    /// Connections in TIME-WAIT, in EMEM; at most [`Capacity::MAX`].
+    /// Connections in TIME-WAIT, in EMEM. At most [`Capacity::MAX`].
     pub time_wait: u32,
-    /// Pairs of connections that are spliced; at most [`Capacity::MAX`].
+    /// Pairs of connections that are spliced. At most [`Capacity::MAX`].
     pub spliced_pairs: u32,
 }
 
