@@ -90,6 +90,22 @@ fn the_header_says_the_same() {
     assert_eq!(header(), ours());
 }
 
+/// Operators look reasons up by their names.
+#[test]
+fn the_documents_have_every_name() {
+    let page = |name| fs::read_to_string(top().join("Documentation").join(name)).unwrap();
+    let (reference, remedies) = (page("sockopt.rst"), page("troubleshooting.rst"));
+    for name in header().keys() {
+        // Of states the reference gives the end of the name.
+        let state = name.strip_prefix("ACCELTCP_SPLICE_STATE");
+        let short = state.map_or(name.as_str(), |end| end);
+        assert!(reference.contains(short), "sockopt.rst: {name}");
+        if name.starts_with("ACCELTCP_REASON_") {
+            assert!(remedies.contains(name), "troubleshooting.rst: {name}");
+        }
+    }
+}
+
 #[test]
 fn the_module_says_the_same() {
     let (mut module, ours) = (module(), ours());

@@ -169,6 +169,60 @@ fn a_card_has_the_counters_of_the_page_and_no_others() {
     assert_eq!(live(), named);
 }
 
+/// Whether `word` is meant for a counter: of the offloads, or of the card's stack.
+fn is_counter(word: &str) -> bool {
+    let of = [
+        "setup", "teardown", "splice", "late", "fallback", "rules", "keys", "nic",
+    ];
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._*".contains(c);
+    let first = word.split(['_', '.']).next();
+    word.chars().all(plain)
+        && first.is_some_and(|first| first != word && of.contains(&first))
+        && !["rs", "rst", "c"]
+            .iter()
+            .any(|kind| word.ends_with(&format!(".{kind}")))
+}
+
+#[test]
+fn other_documents_name_counters_that_there_are() {
+    let mut names: Vec<_> = tables().into_iter().flat_map(|(_, rows)| rows).collect();
+    for (table, _) in source::memory("Capacity") {
+        for what in ["used", "capacity", "refused"] {
+            names.push((format!("nic.table.{table}.{what}"), String::new()));
+        }
+    }
+    let exists = |word: &str| match word.split_once('*') {
+        Some((before, _)) => names.iter().any(|(name, _)| name.starts_with(before)),
+        None => names.iter().any(|(name, _)| name == word),
+    };
+    for page in [
+        "faq",
+        "setup",
+        "sockopt",
+        "splice",
+        "teardown",
+        "troubleshooting",
+    ] {
+        let path = top().join(format!("Documentation/{page}.rst"));
+        let text = fs::read_to_string(path).unwrap();
+        let quoted = text.split("``").skip(1).step_by(2);
+        for word in quoted.filter(|word| is_counter(word)) {
+            let place = word.contains("TABLE");
+            assert!(place || exists(word), "{page}.rst: there is no {word}");
+        }
+    }
+}
+
+#[test]
+fn words_that_are_counters_are_told_from_others() {
+    for word in ["teardown_late", "nic.syn.host.*", "nic.ack.early"] {
+        assert!(is_counter(word), "{word}");
+    }
+    for word in ["setup", "setup.rst", "teardown,no-hold", "wheel.rs", "late"] {
+        assert!(!is_counter(word), "{word}");
+    }
+}
+
 #[test]
 fn marks_and_stars_are_those_of_the_page() {
     assert_eq!(rst("`a` of [`B`], `c.*`"), "``a`` of ``B``, ``c.\\*``");
