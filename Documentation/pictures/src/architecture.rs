@@ -55,7 +55,11 @@ fn host(canvas: &mut Canvas) {
         Tone::Inner,
         &["offload", "ULP, rules, hand-overs, pairs, credits"],
     );
-    canvas.label(Area(60, 386, 140, 56), Tone::Inner, &["control", "sysctls"]);
+    canvas.label(
+        Area(60, 386, 140, 56),
+        Tone::Inner,
+        &["control", "netlink, sysctls"],
+    );
     canvas.label(
         Area(220, 386, 290, 56),
         Tone::Inner,

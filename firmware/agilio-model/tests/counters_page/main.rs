@@ -172,7 +172,7 @@ fn a_card_has_the_counters_of_the_page_and_no_others() {
 /// Whether `word` is meant for a counter: of the offloads, or of the card's stack.
 fn is_counter(word: &str) -> bool {
     let of = [
-        "setup", "teardown", "splice", "late", "fallback", "rules", "keys", "nic",
+        "setup", "teardown", "splice", "late", "fallback", "rules", "keys", "policy", "nic",
     ];
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._*".contains(c);
     let first = word.split(['_', '.']).next();
