@@ -97,9 +97,8 @@ pub struct Status {
 /// * `ENOENT`: the module is not loaded (and was not found, or the caller may not load it);
 /// * `EEXIST`: the socket has another ULP, such as kTLS;
 /// * `EBUSY`: a BPF sockmap or another extension has replaced the socket's protocol;
-/// * `EOPNOTSUPP`: the socket uses multipath TCP, or asks for setup with TCP-MD5 or TCP-AO on, or is no
-///   internet socket;
-/// * `ENOPROTOOPT`: no TCP socket; or the ULP was taken away meanwhile;
+/// * `EOPNOTSUPP`: the socket asks for setup with TCP-MD5 or TCP-AO on, or is no internet socket;
+/// * `ENOPROTOOPT`: no TCP socket, or one of multipath TCP; or the ULP was taken away meanwhile;
 /// * `ENOMEM`: no memory.
 pub fn set_offload(fd: impl AsFd, flags: Offload) -> io::Result<()> {
     let fd = fd.as_fd();
