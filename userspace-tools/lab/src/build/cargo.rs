@@ -39,6 +39,11 @@ const PRODUCTS: &[Product] = &[
         library: false,
     },
     Product {
+        package: "acceltcp",
+        file: "acceltcp",
+        library: false,
+    },
+    Product {
         package: "acceltcp-preload",
         file: "acceltcp-run",
         library: false,

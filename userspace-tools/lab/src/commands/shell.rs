@@ -58,7 +58,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     eprintln!("{HELP}\nConsole: {}", session.console().display());
 
     let shell = Cmd::new(["bash", "-l"]).dir("/root").timeout(FOR_EVER);
-    let shell = offload::ask(shell, &args.options.offload.0);
+    offload::ask(&session, &args.options.offload.0)?;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let mut process = session.guest().spawn(match terminal {
         true => shell.terminal(window_size()),

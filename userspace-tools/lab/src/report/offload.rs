@@ -11,8 +11,8 @@ use anyhow::{ensure, Result};
 
 use crate::session::{Cmd, Session};
 
-/// The library whose `listen()` asks for offloads, as the guest sees it.
-const LIBRARY: &str = "/build/lib/libacceltcp_preload.so";
+/// The operators' tool, as the guest sees it.
+pub const TOOL: &str = "/build/bin/acceltcp";
 
 /// How long the card may take to get the listener's rule.
 const RULE: Duration = Duration::from_secs(20);
@@ -20,14 +20,20 @@ const RULE: Duration = Duration::from_secs(20);
 /// Between two looks at the card.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Has the listeners of a command ask for offloads.
-pub fn ask(cmd: Cmd, offload: &[String]) -> Cmd {
-    match offload {
-        [] => cmd,
-        names => cmd
-            .env("LD_PRELOAD", LIBRARY)
-            .env("ACCELTCP_OFFLOAD", &names.join(",")),
+/// Has the policy give `offload` to all listeners of the guest, and nothing else.
+///
+/// # Errors
+///
+/// The guest's module does not take the rule.
+pub fn ask(session: &Session, offload: &[String]) -> Result<()> {
+    if offload.is_empty() {
+        return Ok(());
     }
+    let guest = session.guest();
+    guest.run_ok(Cmd::new([TOOL, "policy", "flush"]))?;
+    let list = offload.join(",");
+    guest.run_ok(Cmd::new([TOOL, "policy", "add", "--offload", &list]))?;
+    Ok(())
 }
 
 /// Waits until a card has a rule for a listener.

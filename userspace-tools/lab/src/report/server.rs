@@ -65,7 +65,7 @@ impl Said {
 pub struct Server(Process);
 
 impl Server {
-    /// Starts a server whose listeners ask for `offload`, and waits until it is ready and a card has a
+    /// Starts a server whose listeners the policy gives `offload`, and waits until it is ready and a card has a
     /// rule for it. `sink` gets its output as it comes.
     ///
     /// # Errors
@@ -80,8 +80,8 @@ impl Server {
     ) -> Result<Self> {
         let guest = session.guest();
         let known = guest.listening()?;
-        let mut process =
-            guest.spawn(offload::ask(Cmd::from(command), offload).timeout(FOR_EVER))?;
+        offload::ask(session, offload)?;
+        let mut process = guest.spawn(Cmd::from(command).timeout(FOR_EVER))?;
         process.watch(sink);
         let end = Instant::now() + LISTEN;
         loop {
