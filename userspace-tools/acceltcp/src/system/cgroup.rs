@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{bail, Context, Result};
+use nix::sys::statfs::{statfs, CGROUP2_SUPER_MAGIC};
 
 /// Where cgroup v2 is mounted.
 pub const MOUNT: &str = "/sys/fs/cgroup";
@@ -35,7 +36,16 @@ pub fn number(mount: &Path, path: &Path) -> Result<u64> {
     if !data.is_dir() {
         bail!("{} is no cgroup, but a file", found.display());
     }
+    // Inodes of other file systems say nothing to the kernel.
+    if mount == Path::new(MOUNT) && !is_cgroup2(&found)? {
+        bail!("cgroup v2 is not mounted at {MOUNT}; the kernel knows no sockets of cgroup v1");
+    }
     Ok(data.ino())
+}
+
+fn is_cgroup2(path: &Path) -> Result<bool> {
+    let system = statfs(path).with_context(|| path.display().to_string())?;
+    Ok(system.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
 /// The cgroup below `mount` with this number, as `/` and a path from there; none if it has gone.
@@ -81,6 +91,12 @@ mod tests {
         let top = number(mount, Path::new("/")).unwrap();
         assert_eq!(path(mount, top).as_deref(), Some(Path::new("/")));
         assert_eq!(path(mount, u64::MAX), None);
+    }
+
+    #[test]
+    fn file_systems_are_told_apart() {
+        assert!(!is_cgroup2(Path::new("/proc")).unwrap());
+        assert!(is_cgroup2(Path::new("/no/such")).is_err());
     }
 
     #[test]
