@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     netlink::{
         listener::{each_listener, Listener},
-        Connection, Reason, Step,
+        Connection, Reason, Step, Wire,
     },
     output::{List, Output, Tone},
     system::names::Names,
@@ -33,11 +33,14 @@ fn columns(fields: [&str; 6]) -> String {
 
 /// Shows listening sockets.
 pub fn run(output: &mut Output<'_>) -> Result<()> {
-    let mut connection = Connection::open()?;
+    show(&mut Connection::open()?, output)
+}
+
+fn show<W: Wire>(connection: &mut Connection<W>, output: &mut Output<'_>) -> Result<()> {
     let mut names = Names::default();
     let mut list = List::new(output);
     let color = output.is_colored();
-    let snapshot = each_listener(&mut connection, |step| match step {
+    let snapshot = each_listener(connection, |step| match step {
         Step::Entry(listener) => {
             let entry = Entry {
                 device: listener.ifindex.and_then(|index| names.interface(index)),
@@ -92,7 +95,48 @@ fn text(entry: &Entry, color: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::Offloads;
+    use crate::{
+        netlink::{
+            testing::{attribute, u32_of, Said, Script},
+            uapi, Offloads,
+        },
+        output::written,
+    };
+
+    /// A kernel whose list changes while it is told.
+    fn changing() -> Connection<Script> {
+        let listener = |port: u16, flags| {
+            let address = attribute(1, &[10, 0, 0, 1]);
+            let port = attribute(2, &port.to_ne_bytes());
+            let rest = [u32_of(4, 0), u32_of(5, 1), u32_of(6, 9)].concat();
+            let attributes = [address, port, rest].concat();
+            Said::Packet(uapi::ACCELTCP_CMD_LISTENER_GET, flags, attributes)
+        };
+        let changed = 2 | netlink_packet_core::NLM_F_DUMP_INTR;
+        let answers = [
+            listener(80, 2),
+            listener(81, changed),
+            Said::Done(changed),
+            listener(81, 2),
+            Said::Done(2),
+        ];
+        Connection::with(Script::new(answers)).unwrap()
+    }
+
+    #[test]
+    fn a_list_that_changes_is_shown_once() {
+        let text = written(false, false, |output| show(&mut changing(), output));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[1].starts_with("10.0.0.1:81 ") && lines[1].ends_with(" host: pending"));
+        let json = written(true, false, |output| show(&mut changing(), output));
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value.as_array().unwrap().len(), 1);
+        assert_eq!(
+            (&value[0]["port"], &value[0]["user"]),
+            (&81.into(), &"root".into())
+        );
+    }
 
     fn entry() -> Entry {
         Entry {

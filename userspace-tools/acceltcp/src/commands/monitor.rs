@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     netlink::{
         device::{self, Device},
-        uapi, Connection, DeviceState,
+        uapi, Connection, DeviceState, Wire,
     },
     output::{Output, Tone},
 };
@@ -26,6 +26,10 @@ enum Event {
 /// Prints events until it is stopped.
 pub fn run(output: &mut Output<'_>) -> Result<()> {
     let mut connection = Connection::open()?;
+    follow(&mut connection, output)
+}
+
+fn follow<W: Wire>(connection: &mut Connection<W>, output: &mut Output<'_>) -> Result<()> {
     connection.join(uapi::GROUP_DEVICES)?;
     loop {
         match connection.notifications()? {
@@ -69,7 +73,31 @@ pub(super) fn tone(state: DeviceState) -> Tone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{commands::status::tests::card, output::written};
+    use crate::{
+        commands::status::tests::card,
+        netlink::testing::{text, u32_of, Said, Script},
+        output::written,
+    };
+
+    #[test]
+    fn events_are_printed_as_they_come() {
+        let card = |state| {
+            let attributes = [u32_of(1, 3), text(2, "nic0"), u32_of(4, state)].concat();
+            Said::Packet(uapi::ACCELTCP_CMD_DEVICE_NTF, 0, attributes)
+        };
+        let other = Said::Packet(uapi::ACCELTCP_CMD_POLICY_GET, 0, Vec::new());
+        let answers = [card(1), other, Said::Fails(libc::ENOBUFS), card(3)];
+        let mut connection = Connection::with(Script::new(answers)).unwrap();
+        let text = written(false, false, |output| {
+            // It goes on until the socket fails.
+            assert!(follow(&mut connection, output).is_err());
+            Ok(())
+        });
+        assert_eq!(
+            text,
+            "nic0 (3): plain, offloads none\nevents were lost\nnic0 (3): dead, offloads none\n"
+        );
+    }
 
     #[test]
     fn events_as_text_and_json() {

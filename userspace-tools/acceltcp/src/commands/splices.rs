@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     netlink::{
         pair::{each_pair, End, Pair},
-        Connection, Step,
+        Connection, Step, Wire,
     },
     output::{List, Output, Tone},
     system::names::{interface_index, Names},
@@ -35,10 +35,17 @@ struct Entry {
 /// Shows spliced pairs.
 pub fn run(args: &Args, output: &mut Output<'_>) -> Result<()> {
     let ifindex = args.device.as_deref().map(interface_index).transpose()?;
-    let mut connection = Connection::open()?;
+    show(&mut Connection::open()?, ifindex, output)
+}
+
+fn show<W: Wire>(
+    connection: &mut Connection<W>,
+    ifindex: Option<u32>,
+    output: &mut Output<'_>,
+) -> Result<()> {
     let mut names = Names::default();
     let mut list = List::new(output);
-    let snapshot = each_pair(&mut connection, ifindex, |step| match step {
+    let snapshot = each_pair(connection, ifindex, |step| match step {
         Step::Entry(pair) => {
             let entry = Entry {
                 device: names.interface(pair.ifindex),
@@ -76,6 +83,27 @@ fn text(entry: &Entry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        netlink::testing::{u32_of, Said, Script},
+        output::written,
+    };
+
+    #[test]
+    fn the_kernel_is_asked_for_the_pairs_of_a_card() {
+        let sent = std::rc::Rc::default();
+        let pair = [u32_of(1, u32::MAX), u32_of(2, 5)].concat();
+        let answers = [Said::Packet(5, 2, pair), Said::Done(2)];
+        let wire = Script::new(answers).recording(std::rc::Rc::clone(&sent));
+        let mut connection = Connection::with(wire).unwrap();
+        let text = written(true, false, |output| {
+            show(&mut connection, Some(u32::MAX), output)
+        });
+        let expected = r#"{"device":null,"ifindex":4294967295,"id":5,"ends":[]}"#;
+        assert_eq!(text, format!("[\n{expected}\n]\n"));
+        // pair-get with the attribute ifindex.
+        let request: &Vec<u8> = &sent.borrow()[0];
+        assert_eq!(request[16..], [5, 1, 0, 0, 8, 0, 1, 0, 255, 255, 255, 255]);
+    }
 
     #[test]
     fn a_pair_from_peer_to_peer() {

@@ -19,7 +19,7 @@ use crate::{
         device::{self, Device},
         listener::each_listener,
         policy::{rules, Rule},
-        Connection, Error, Step,
+        Connection, Error, Step, Wire,
     },
     output::{Output, Tone},
     system::Root,
@@ -80,12 +80,11 @@ struct Facts {
     rules: Vec<Rule>,
 }
 
-fn gather() -> Result<Facts> {
-    let mut connection = Connection::open()?;
-    let devices = device::devices(&mut connection)?;
-    let rules = rules(&mut connection)?;
+fn gather<W: Wire>(connection: &mut Connection<W>) -> Result<Facts> {
+    let devices = device::devices(connection)?;
+    let rules = rules(connection)?;
     let mut sockets = sockets::Sockets::default();
-    let _ = each_listener(&mut connection, |step| {
+    let _ = each_listener(connection, |step| {
         match step {
             Step::Entry(listener) => sockets.add(&listener),
             Step::Restart => sockets = sockets::Sockets::default(),
@@ -101,7 +100,9 @@ fn gather() -> Result<Facts> {
 
 /// Looks at everything.
 pub fn run(output: &mut Output<'_>) -> Result<Status> {
-    let findings = examine(&Root::default(), &gather());
+    let facts = Connection::open().map_err(Into::into);
+    let facts = facts.and_then(|mut connection| gather(&mut connection));
+    let findings = examine(&Root::default(), &facts);
     show(output, &findings)?;
     Ok(match findings.iter().map(|one| one.level).max() {
         Some(Level::Fail) => Status::Unhealthy,

@@ -7,7 +7,12 @@ use std::fs;
 use super::*;
 use crate::{
     commands::status::tests::card,
-    netlink::{listener::Listener, policy::Terms, DeviceState, Offloads, Reason},
+    netlink::{
+        listener::Listener,
+        policy::Terms,
+        testing::{attribute, text, u32_of, Said, Script},
+        uapi, DeviceState, Offloads, Reason,
+    },
     output::written,
 };
 
@@ -92,6 +97,30 @@ fn problem(tree: &Tree, facts: Facts) -> (Level, &'static str, String) {
     };
     let advice = one.advice.as_deref().unwrap();
     (one.level, one.check, format!("{}: {advice}", one.message))
+}
+
+#[test]
+fn facts_come_from_the_module() {
+    let device = [u32_of(1, 3), text(2, "nic0"), u32_of(4, 2), u32_of(5, 1)].concat();
+    let listener = [
+        attribute(1, &[0; 4]),
+        attribute(2, &[80, 0]),
+        u32_of(5, 1),
+        u32_of(6, 0),
+    ]
+    .concat();
+    let mut connection = Connection::with(Script::new([
+        Said::Packet(uapi::ACCELTCP_CMD_DEVICE_GET, 2, device),
+        Said::Done(2),
+        Said::Packet(uapi::ACCELTCP_CMD_POLICY_GET, 2, u32_of(1, 1)),
+        Said::Done(2),
+        Said::Packet(uapi::ACCELTCP_CMD_LISTENER_GET, 2, listener),
+        Said::Done(2),
+    ]))
+    .unwrap();
+    let facts = gather(&mut connection);
+    assert_eq!(facts.as_ref().unwrap().rules.len(), 1);
+    assert!(problems(&Tree::new(), facts).is_empty());
 }
 
 #[test]
