@@ -43,6 +43,7 @@ pub(crate) const BUILD_TOOLS: &[&str] = &[
 
 /// What runs in the guest, on the wire side, and under them.
 pub(crate) const PROGRAMS: &[&str] = &[
+    "dkms",
     "ethtool",
     "iperf3",
     "iproute2",
@@ -52,6 +53,8 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "nginx-light",
     "pciutils",
     "procps",
+    "python3-jsonschema",
+    "python3-yaml",
     "redis-server",
     "redis-tools",
     "socat",
