@@ -29,6 +29,9 @@ help:
 	@echo '  make setup             only set the lab up: build root, kernel tree, upstream driver'
 	@echo '  make modules           build the module only; KDIR=TREE builds against your own prepared tree'
 	@echo '  make modules_install   install that module for the tree KDIR (default: the running kernel)'
+	@echo '  make dkms_install      install the source of the module for DKMS'
+	@echo '  make install           install the tool, its manual pages, unit and headers (PREFIX, DESTDIR); uninstall'
+	@echo '  make deb               make Debian packages of all in build/deb'
 	@echo '  make clean             remove build/ and target/'
 	@echo
 	@echo 'ARGS="..." is passed on to demo, bench and shell. "$(LAB) --help" lists what else the lab can do.'
@@ -63,6 +66,8 @@ endif
 
 modules_install:
 	$(KBUILD_RUN) modules_install
+
+include packaging/install.mk
 
 check: fmt clippy doc
 
