@@ -40,6 +40,8 @@ pub enum Command {
     Apt(commands::apt::Args),
     /// Build haproxy with `option splice-nic`, for its tests and its bench
     Haproxy(commands::haproxy::Args),
+    /// Make Debian packages in build/deb
+    Deb(commands::deb::Args),
     /// Run unit, property and lab tests
     Test(commands::test::Args),
     /// Run the module's KUnit suites on the debug kernel
@@ -63,6 +65,7 @@ pub fn main(cli: &Cli) -> ExitCode {
         Command::Wire(args) => commands::wire::run(args, &layout),
         Command::Apt(args) => commands::apt::run(args, &layout),
         Command::Haproxy(args) => commands::haproxy::run(args, &layout),
+        Command::Deb(args) => commands::deb::run(args, &layout),
         Command::Test(args) => commands::test::run(args, &layout),
         Command::Kunit(args) => commands::kunit::run(args, &layout),
         Command::Demo(args) => commands::demo::run(args, &layout),

@@ -4,9 +4,12 @@
 //! `build/lib`.
 
 mod cargo;
+mod deb;
 mod module;
 
 use anyhow::Result;
+
+pub use deb::debs;
 
 use crate::{
     setup::{self, Facts, Options},

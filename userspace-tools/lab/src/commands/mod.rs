@@ -11,6 +11,7 @@ pub mod apt;
 pub mod bench;
 pub mod build;
 pub mod clean;
+pub mod deb;
 pub mod demo;
 pub mod haproxy;
 pub mod kunit;

@@ -112,7 +112,10 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
         );
     }
     if !chosen.is_empty() {
-        build::ensure(layout)?;
+        let facts = build::ensure(layout)?;
+        if chosen.iter().any(|test| test.needs_debs()) {
+            build::debs(layout, &facts)?;
+        }
     }
     for test in chosen {
         // Whoever names it wants it.
@@ -135,8 +138,10 @@ fn by_default(layout: &Layout, args: &Args, test: &LabTest) -> bool {
         && !test.name.starts_with(tests::LONG)
         && match layout.guest_kernel() {
             Kernel::Stock => !injects(test),
-            Kernel::Debug => !test.name.starts_with("upstream-"),
-            Kernel::Kcsan => !test.name.starts_with("upstream-") && !injects(test),
+            Kernel::Debug => !test.name.starts_with("upstream-") && !test.needs_debs(),
+            Kernel::Kcsan => {
+                !test.name.starts_with("upstream-") && !test.needs_debs() && !injects(test)
+            }
         }
 }
 

@@ -70,6 +70,7 @@ pub use process::{Cmd, Output, Piece, Process, Remote};
 pub use wire::Wire;
 
 pub(crate) use isolate::{join, patience};
+pub(crate) use tools::inner_path;
 
 /// How long the parts of a session may take to end by themselves.
 const END: Duration = Duration::from_secs(20);

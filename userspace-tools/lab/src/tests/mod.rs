@@ -5,12 +5,14 @@
 //! A lab test is a function that boots guests and fails with a reason. To add one, write it in a
 //! file here and put it into `all`. Tests that any driver of the card must pass are in
 //! `driver`; they exist once for each driver. What only this project's driver is held to is in
-//! `resilience`; connection setup is in `setup`, teardown in `teardown`, splicing in `splice`.
+//! `resilience`; connection setup is in `setup`, teardown in `teardown`, splicing in `splice`. What is
+//! delivered is installed in `packaging`.
 
 mod control;
 pub(crate) mod debug;
 pub(crate) mod driver;
 mod observe;
+mod packaging;
 mod peer;
 mod resilience;
 pub(crate) mod runner;
@@ -77,6 +79,11 @@ impl LabTest {
         }
     }
 
+    /// Whether it installs the Debian packages, which `lab deb` makes.
+    pub(crate) fn needs_debs(&self) -> bool {
+        packaging::has(&self.name)
+    }
+
     /// Runs the test in this process, which must be in namespaces of its own. Each guest has `vcpus` vCPUs
     /// or more.
     pub(crate) fn run(&self, layout: &Layout, vcpus: u32) -> Result<()> {
@@ -134,6 +141,7 @@ pub(crate) fn all() -> Vec<LabTest> {
     all.extend(teardown::tests());
     all.extend(splice::tests());
     all.extend(control::tests());
+    all.extend(packaging::tests());
     all.extend(debug::tests());
     all
 }

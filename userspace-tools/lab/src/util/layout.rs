@@ -148,6 +148,11 @@ impl Layout {
         }
     }
 
+    /// Debian packages.
+    pub fn debs(&self) -> PathBuf {
+        self.build().join("deb")
+    }
+
     /// Results of demo and bench.
     pub fn report(&self) -> PathBuf {
         self.build().join("report")
