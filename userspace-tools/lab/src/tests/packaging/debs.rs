@@ -9,12 +9,16 @@ use anyhow::{ensure, Result};
 use super::package;
 use crate::{
     session::{Cmd, Driver, Session},
-    tests::{observe::statistic, Context},
+    tests::{
+        observe::{counter_until, statistic},
+        Context,
+    },
 };
 
 /// dpkg reads and writes all its files, on an emulated CPU.
 const DPKG: Duration = Duration::from_secs(120);
 const REDIS: u16 = 6379;
+const UNIT: &str = "/usr/lib/systemd/system/acceltcp-policy.service";
 const START: Duration = Duration::from_secs(60);
 
 /// What is in the folders that the packages, the parameters, have files in, and below those that dpkg, depmod
@@ -85,30 +89,54 @@ fn contents(session: &Session) -> Result<()> {
         "bash -n /usr/share/bash-completion/completions/acceltcp",
         "printf '#include <linux/acceltcp.h>\\n#include <linux/acceltcp_netlink.h>\\n' | gcc -fsyntax-only -xc -",
         "cd /usr/share/doc/acceltcp/examples && modprobe --config modprobe.conf --showconfig | grep -q '^softdep nfp pre: acceltcp'",
-        "grep '^Exec' /usr/lib/systemd/system/acceltcp-policy.service | cut -d= -f2 | cut -d' ' -f1 | xargs -n 1 test -x",
+        // Each example rule of the policy is one.
+        "sed 's/^#--/--/' /etc/acceltcp/policy.conf | acceltcp policy load --check - | grep -q ': 4 rules, no mistakes'",
     ] {
         session.guest().run_ok(line)?;
     }
     Ok(())
 }
 
-/// The module that was installed does its work, for a program that was started by what was installed.
+/// The module that was installed does its work, for a program that asks by what was installed, and for one
+/// that does not ask, by the policy as the unit loads it.
 fn serve(session: &Session) -> Result<()> {
-    session
-        .guest()
-        .run_ok("sysctl -p /usr/share/doc/acceltcp/examples/sysctl.conf")?;
-    let server = session.guest().spawn(
-        "acceltcp-run --offload setup,teardown -- redis-server --protected-mode no --save ''",
-    )?;
+    let guest = session.guest();
+    guest.run_ok("sysctl -p /usr/share/doc/acceltcp/examples/sysctl.conf")?;
+    redis(session, "acceltcp-run --offload setup,teardown --", 1)?;
+    redis(session, "", 0)?;
+    guest.run_ok("echo '--port 6379 --offload setup' >> /etc/acceltcp/policy.conf")?;
+    guest.run_ok(exec("ExecStart"))?;
+    redis(session, "", 1)?;
+    guest.run_ok(exec("ExecReload"))?;
+    redis(session, "", 1)?;
+    guest.run_ok(exec("ExecStop"))?;
+    redis(session, "", 0)?;
+    Ok(())
+}
+
+/// What the unit would run.
+fn exec(name: &str) -> Cmd {
+    format!("eval \"$(sed -n 's/^{name}=//p' {UNIT})\"").into()
+}
+
+/// Redis, started behind `with`, answers one client, and so many of its connections come through the card.
+fn redis(session: &Session, with: &str, through_card: u64) -> Result<()> {
+    let before = statistic(session, "setup_delivered")?;
+    let server = session.guest().spawn(format!(
+        "exec {with} redis-server --protected-mode no --save ''"
+    ))?;
     session.guest().wait_listening(REDIS, START)?;
+    if through_card > 0 {
+        counter_until(session, "nic.table.listeners.used", |used| used > 0)?;
+    }
     let answer = session.wire().run_ok("redis-cli -h 10.99.0.2 ping")?;
     ensure!(answer == "PONG\n", "Redis answers {answer:?}");
-    let delivered = statistic(session, "setup_delivered")?;
-    ensure!(delivered > 0, "no connection came through the card");
-    drop(server);
-    session.guest().run_ok(
-        "pkill -x redis-server; for i in $(seq 100); do pgrep -x redis-server > /tmp/pids || exit 0; \
-         sleep 0.1; done; exit 1",
-    )?;
+    let delivered = statistic(session, "setup_delivered")? - before;
+    ensure!(
+        delivered == through_card,
+        "{with}: {delivered} connections came through the card instead of {through_card}"
+    );
+    server.signal(libc::SIGTERM)?;
+    server.wait()?;
     Ok(())
 }
