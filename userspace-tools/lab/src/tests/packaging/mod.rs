@@ -11,12 +11,11 @@ use std::path::PathBuf;
 
 use anyhow::{ensure, Context as _, Result};
 
-use super::{Context, LabTest};
+use super::{Context, LabTest, LONG};
 use crate::session::inner_path;
 
 const DEBS: &str = "packaging-deb";
 const PREPARE: &str = "packaging-prepare";
-const DKMS: &str = "packaging-dkms";
 
 /// The tests of this folder.
 pub(super) fn tests() -> Vec<LabTest> {
@@ -34,7 +33,7 @@ pub(super) fn tests() -> Vec<LabTest> {
             prepare::prepare,
         ),
         LabTest::ours(
-            DKMS.into(),
+            dkms_name(),
             "DKMS builds the module from its package, and the kernel takes it",
             1800,
             dkms::dkms,
@@ -42,9 +41,14 @@ pub(super) fn tests() -> Vec<LabTest> {
     ]
 }
 
+/// A kernel tree is prepared for it, which takes minutes.
+fn dkms_name() -> String {
+    format!("{LONG}packaging-dkms")
+}
+
 /// Whether a test of this name is one of these, all of which need the packages.
 pub(super) fn has(name: &str) -> bool {
-    [DEBS, PREPARE, DKMS].contains(&name)
+    name == DEBS || name == PREPARE || name == dkms_name()
 }
 
 /// The one package whose file's name begins so: here, and as it is seen inside of build root and guest.
