@@ -2,6 +2,8 @@
 
 //! What operators touch: netlink and the policy.
 
+mod policy;
+
 use std::time::Duration;
 
 use anyhow::{ensure, Result};
@@ -23,12 +25,20 @@ pub(super) fn tests() -> Vec<LabTest> {
     let case = |name: &str, about, limit, run: fn(&Context<'_>) -> Result<()>| {
         LabTest::ours(format!("control-{name}"), about, limit, run)
     };
-    vec![case(
+    vec![
+        case(
+            "policy",
+            "servers that know nothing of the card are given to it, and taken from it, by one command",
+            300,
+            policy::policy,
+        ),
+        case(
         "netlink",
         "each operation of the netlink family, by the kernel's generic client, and wrong input",
         240,
         netlink,
-    )]
+    ),
+    ]
 }
 
 fn netlink(context: &Context<'_>) -> Result<()> {
