@@ -38,6 +38,8 @@ pub enum Reason {
     Forwarding,
     /// The card has not been told yet.
     Pending,
+    /// The operator has switched setup off (`net.acceltcp.offloads`).
+    Disabled,
     /// A reason that this version does not know.
     Other(u32),
 }
@@ -55,6 +57,7 @@ impl From<u32> for Reason {
             uapi::ACCELTCP_REASON_SYNCOOKIES => Self::Syncookies,
             uapi::ACCELTCP_REASON_FORWARDING => Self::Forwarding,
             uapi::ACCELTCP_REASON_PENDING => Self::Pending,
+            uapi::ACCELTCP_REASON_DISABLED => Self::Disabled,
             other => Self::Other(other),
         }
     }
@@ -73,6 +76,7 @@ impl fmt::Display for Reason {
             Self::Syncookies => "net.ipv4.tcp_syncookies is 0",
             Self::Forwarding => "any address, on a host that forwards",
             Self::Pending => "the card has not been told yet",
+            Self::Disabled => "net.acceltcp.offloads does not have setup",
             Self::Other(number) => return write!(f, "reason {number}"),
         })
     }
@@ -203,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_text() {
-        let texts: Vec<_> = (0..=10).map(|n| Reason::from(n).to_string()).collect();
+        let texts: Vec<_> = (0..=12).map(|n| Reason::from(n).to_string()).collect();
         for (number, text) in texts.iter().enumerate() {
             assert!(!texts[..number].contains(text), "{text}");
         }

@@ -49,6 +49,8 @@ pub const ACCELTCP_REASON_SYNCOOKIES: u32 = 7;
 pub const ACCELTCP_REASON_FORWARDING: u32 = 8;
 /// The card has not been told yet.
 pub const ACCELTCP_REASON_PENDING: u32 = 9;
+/// The sysctl `net.acceltcp.offloads` does not have setup.
+pub const ACCELTCP_REASON_DISABLED: u32 = 11;
 
 /// `struct acceltcp_status`.
 #[repr(C)]

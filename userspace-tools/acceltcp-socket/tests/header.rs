@@ -30,7 +30,7 @@ fn ours() -> BTreeMap<String, i64> {
         ACCELTCP_REASON_NONE ACCELTCP_REASON_NOT_ASKED ACCELTCP_REASON_NOT_LISTENING
         ACCELTCP_REASON_NO_DEVICE ACCELTCP_REASON_TABLE_FULL ACCELTCP_REASON_AUTHENTICATED
         ACCELTCP_REASON_MPTCP ACCELTCP_REASON_SYNCOOKIES ACCELTCP_REASON_FORWARDING
-        ACCELTCP_REASON_PENDING
+        ACCELTCP_REASON_PENDING ACCELTCP_REASON_DISABLED
         ACCELTCP_SPLICE ACCELTCP_UNSPLICE ACCELTCP_SPLICE_NONBLOCK ACCELTCP_SPLICE_DETACH
         ACCELTCP_SPLICE_STATE_NONE ACCELTCP_SPLICE_STATE_ACTIVE ACCELTCP_SPLICE_STATE_ENDED
         ACCELTCP_SPLICE_STATE_RETURNED
@@ -61,6 +61,9 @@ fn header() -> BTreeMap<String, i64> {
         .collect()
 }
 
+/// Constants of the module that no application sees: sets of bits, and what is told of rules by netlink alone.
+const INTERNAL: [&str; 5] = ["ALL", "KINDS", "SPLICE", "OTHER_ULP", "NO_MEMORY"];
+
 /// Constants of the module: those in `mod flag` and `mod reason` get the header's prefixes.
 fn module() -> BTreeMap<String, i64> {
     let text = fs::read_to_string(top().join("rust/offload/socket.rs")).unwrap();
@@ -78,7 +81,7 @@ fn module() -> BTreeMap<String, i64> {
         };
         let (name, rest) = rest.split_once(": ").unwrap();
         let number = rest.split_once("= ").unwrap().1.trim_end_matches(';');
-        if name != "ALL" {
+        if !INTERNAL.contains(&name) {
             found.insert(format!("{prefix}{name}"), value(number));
         }
     }
