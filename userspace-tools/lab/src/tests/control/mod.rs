@@ -11,11 +11,26 @@ use anyhow::{ensure, Result};
 use super::{Context, LabTest};
 use crate::session::Cmd;
 
-/// The definition of the netlink family.
-const SPEC: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../Documentation/netlink/specs/acceltcp.yaml"
-));
+/// A file of the repository.
+macro_rules! source {
+    ($path:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../", $path))
+    };
+}
+
+/// The definition of the netlink family, and what the kernel's generator has made of it.
+const FILES: [(&str, &str); 4] = [
+    ("spec", source!("Documentation/netlink/specs/acceltcp.yaml")),
+    (
+        "acceltcp_netlink.h",
+        source!("include/uapi/linux/acceltcp_netlink.h"),
+    ),
+    ("netlink_gen.h", source!("rust/bindings/netlink_gen.h")),
+    ("netlink_gen.c", source!("rust/bindings/netlink_gen.c")),
+];
+
+/// Runs natively.
+const GENERATED: &str = include_str!("generated.py");
 
 /// Runs in the guest.
 const NETLINK: &str = include_str!("netlink.py");
@@ -34,8 +49,8 @@ pub(super) fn tests() -> Vec<LabTest> {
         ),
         case(
         "netlink",
-        "each operation of the netlink family, by the kernel's generic client, and wrong input",
-        240,
+        "the netlink family's generated files, each operation by the kernel's generic client, and wrong input",
+        360,
         netlink,
     ),
     ]
@@ -43,11 +58,16 @@ pub(super) fn tests() -> Vec<LabTest> {
 
 fn netlink(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
-    let said = session.guest().run_ok(
-        Cmd::new(["python3", "-c", NETLINK])
-            .input(SPEC)
-            .timeout(Duration::from_secs(200)),
-    )?;
+    let files = serde_json::Value::from_iter(FILES);
+    let script = |text: &str, input: &str| {
+        Cmd::new(["python3", "-c", text])
+            .input(input)
+            .timeout(Duration::from_secs(150))
+    };
+    session
+        .wire()
+        .run_ok(script(GENERATED, &files.to_string()))?;
+    let said = session.guest().run_ok(script(NETLINK, FILES[0].1))?;
     ensure!(said.ends_with("every operation\n"), "{said}");
     context.finish(session)
 }

@@ -8,9 +8,11 @@ card attached.
 import errno
 import glob
 import os
+import shutil
 import socket
 import struct
 import sys
+import time
 
 # The stock kernel's, from which others are built.
 TREE = glob.glob("/build/kernel/linux-*")[0]
@@ -20,15 +22,23 @@ from pyynl.lib import NlError, YnlFamily  # noqa: E402
 SOL_TCP, TCP_ULP, SOL_ACCELTCP, ACCELTCP_OFFLOAD, TCP_MD5SIG = 6, 31, 300, 1, 14
 IPPROTO_MPTCP = 262
 CARD_IP = "10.99.0.2"
+# For what a worker or the card does by itself, in seconds.
+PATIENCE = 30
 
-SPEC = "/tmp/acceltcp.yaml"
+# As it lies in the kernel's tree, beside the schema against which it is checked.
+WORK = "/tmp/netlink"
+SPEC = "Documentation/netlink/specs/acceltcp.yaml"
+
+os.makedirs(f"{WORK}/{os.path.dirname(SPEC)}")
+os.chdir(WORK)
+for schema in glob.glob(f"{TREE}/Documentation/netlink/*.yaml"):
+    shutil.copy(schema, "Documentation/netlink")
 with open(SPEC, "w") as file:
     file.write(sys.stdin.read())
 
 
 def family():
-    # With the schema of the kernel's tree, against which the definition is checked.
-    return YnlFamily(SPEC, f"{TREE}/Documentation/netlink/genetlink.yaml")
+    return YnlFamily(SPEC)
 
 
 ynl = family()
@@ -75,7 +85,8 @@ def shown(port):
 
 def settled(port):
     """What is shown once a worker has looked at the listener, and the card has its rules."""
-    for _ in range(2000):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         entry = shown(port)
         if entry["reason"] not in ("pending",) and ("policy" in entry or entry["reason"] != "not-asked"):
             return entry
@@ -174,11 +185,11 @@ def policy(card):
     refusals = []
     for port, kind in ((7004, "mptcp"), (7005, "md5")):
         refusals.append(listener(port, **{kind: True}))
-        for _ in range(2000):
-            told = rule(all_ports)
-            if told["refused"] == len(refusals):
-                break
+        end = time.monotonic() + PATIENCE
+        told = rule(all_ports)
+        while told["refused"] != len(refusals) and time.monotonic() < end:
             os.sched_yield()
+            told = rule(all_ports)
         want = {"mptcp": "mptcp", "md5": "authenticated"}[kind]
         check(told["refused"] == len(refusals) and told["last-reason"] == want, kind, told)
         check("policy" not in shown(port), shown(port))

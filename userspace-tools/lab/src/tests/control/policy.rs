@@ -5,7 +5,7 @@
 use anyhow::{ensure, Context as _, Result};
 
 use super::{
-    super::observe::{statistic, PATIENCE},
+    super::observe::{counter_until, statistic, PATIENCE},
     Context,
 };
 use crate::{
@@ -91,8 +91,26 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
     );
     let saved = tool(&session, "policy save")?;
 
+    // Switched off as a whole, and on.
+    let switch = |value: u32| {
+        let set = format!("sysctl -q -w net.acceltcp.offloads={value}");
+        session.guest().run_ok(set)
+    };
+    let rules =
+        |wanted: &dyn Fn(u64) -> bool| counter_until(&session, "nic.table.listeners.used", wanted);
+    switch(0)?;
+    rules(&|used| used == 0)?;
+    ensure!(
+        run_clients(&session)? == [0, 0],
+        "the card has a part in connections although offloads are off"
+    );
+    switch(7)?;
+    rules(&|used| used != 0)?;
+    ensure!(switch(8).is_err(), "an offload that there is not");
+
     // All off: the servers go on, the card has no part in new connections, and nothing holds the module.
     tool(&session, "policy flush")?;
+    rules(&|used| used == 0)?;
     ensure!(
         run_clients(&session)? == [0, 0],
         "the card still has a part in connections"
