@@ -277,6 +277,9 @@ impl Listens for Look {
         let failed = queue.sockets.push(sk, GFP_ATOMIC).is_err();
         queue.all |= failed;
         drop(queue);
+        if failed {
+            count(Counter::policy_no_memory);
+        }
         worker.queue();
     }
 }
@@ -410,10 +413,12 @@ fn note(id: u32, why: u32, new: bool) {
     let Some(entry) = rules.entries.iter_mut().find(|entry| entry.id == id) else {
         return;
     };
-    if why == reason::NONE {
+    // A socket that is to be left alone is looked at again and again, too.
+    let first = new || entry.fresh;
+    if why == reason::NONE && (entry.rule.offloads != 0 || first) {
         entry.hits += 1;
         count(Counter::policy_applied);
-    } else if new || entry.fresh {
+    } else if why != reason::NONE && first {
         entry.refused += 1;
         entry.last_reason = why;
         count(Counter::policy_refused);
