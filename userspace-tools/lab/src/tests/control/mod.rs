@@ -35,12 +35,21 @@ const GENERATED: &str = include_str!("generated.py");
 /// Runs in the guest.
 const NETLINK: &str = include_str!("netlink.py");
 
+/// Runs in the guest.
+const TOOL: &str = include_str!("tool.py");
+
 /// The tests of this folder.
 pub(super) fn tests() -> Vec<LabTest> {
     let case = |name: &str, about, limit, run: fn(&Context<'_>) -> Result<()>| {
         LabTest::ours(format!("control-{name}"), about, limit, run)
     };
     vec![
+        case(
+            "tool",
+            "each command of the operators' tool, wrong input, no permission, no module",
+            300,
+            tool,
+        ),
         case(
             "policy",
             "servers that know nothing of the card are given to it, and taken from it, by one command",
@@ -54,6 +63,16 @@ pub(super) fn tests() -> Vec<LabTest> {
         netlink,
     ),
     ]
+}
+
+fn tool(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    let said = session
+        .guest()
+        .run_ok(Cmd::new(["python3", "-c", TOOL]).timeout(Duration::from_secs(250)))?;
+    ensure!(said.ends_with("every command\n"), "{said}");
+    // The module is gone already.
+    session.shutdown()
 }
 
 fn netlink(context: &Context<'_>) -> Result<()> {

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+"""Each command of the operators' tool, on the module and the card. Runs in the guest, as root."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import termios
+import time
+
+TOOL = "/build/bin/acceltcp"
+PATIENCE = 60
+
+
+def check(condition, *what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def run(*args, code=0, user=None):
+    """What the tool prints; its exit status must be so."""
+    done = subprocess.run([TOOL, *args], capture_output=True, text=True, user=user, timeout=PATIENCE)
+    check(done.returncode == code, args, done)
+    check(code == 0 or done.stderr or done.stdout, "says nothing", args)
+    return done.stdout if code == 0 else done.stdout + done.stderr
+
+
+def told(*args):
+    return json.loads(run("-j", *args))
+
+
+def host(name):
+    with subprocess.Popen(["ethtool", "-S", "nic0"], stdout=subprocess.PIPE, text=True) as ethtool:
+        return next(int(line.split(":")[1]) for line in ethtool.stdout if line.strip().startswith(f"{name}:"))
+
+
+def views():
+    check("nic0" in run() and "attached" in run("status"), "status")
+    check("nic0" in json.dumps(told("status")), "JSON of status")
+    check("syn.answered" in run("stats"), "stats")
+    check("syn.answered" in json.dumps(told("stats", "nic0")), "stats of a card")
+    check(isinstance(told("listeners"), list) and isinstance(told("splices"), list), "lists")
+    run("stats", "eth77", code=1)
+    # It may warn, and must find nothing that is broken.
+    check("nic0" in run("doctor"), "doctor")
+
+
+def changes():
+    before = host("keys_rotated")
+    run("keys", "rotate")
+    end = time.monotonic() + PATIENCE
+    while host("keys_rotated") == before and time.monotonic() < end:
+        time.sleep(0.05)
+    check(host("keys_rotated") > before, "no key was rotated")
+    run("policy", "add", "--port", "7000-7010", "--address", "10.99.0.0/24", "--uid", "root", "--offload", "setup,defer")
+    rules = told("policy", "list")
+    check(len(rules) == 1, rules)
+    with open("/tmp/policy.conf", "w") as file:
+        file.write("# two\n--port 80 --offload setup,teardown\n--port 81 --offload none --priority 5\n")
+    run("policy", "load", "/tmp/policy.conf", "--check")
+    check(told("policy", "list") == rules, "a check changes nothing")
+    run("policy", "load", "/tmp/policy.conf")
+    rules = told("policy", "list")
+    check(len(rules) == 2, rules)
+    with open("/tmp/policy.conf", "a") as file:
+        file.write("--port 82 --offload everything\n")
+    check("4" in run("policy", "load", "/tmp/policy.conf", code=1), "names the line")
+    check(told("policy", "list") == rules, "a broken file changes nothing")
+    run("policy", "del", str(rules[0]["id"]))
+    run("policy", "del", "77777", code=1)
+    run("policy", "flush")
+    check(told("policy", "list") == [], "flushed")
+    for wrong in (["--port", "0"], ["--port", "9-8"], ["--address", "10.0.0.1/33"], ["--offload", "flight"],
+                  ["--uid", "no-such-user"], ["--offload", "teardown,defer"]):
+        done = subprocess.run([TOOL, "policy", "add", *wrong], capture_output=True, text=True, timeout=PATIENCE)
+        check(done.returncode in (1, 2) and done.stderr, wrong, done)
+    run("stats", "--reset")
+
+
+def no_permission():
+    nobody = 65534
+    check("nic0" in run("status", user=nobody), "everyone may look")
+    for args in (["policy", "add"], ["policy", "flush"], ["keys", "rotate"], ["stats", "--reset"]):
+        run(*args, code=4, user=nobody)
+
+
+def monitor():
+    with subprocess.Popen([TOOL, "-j", "monitor"], stdout=subprocess.PIPE, text=True) as process:
+        seen = []
+        end = time.monotonic() + PATIENCE
+        # It says nothing of when it listens: the state changes until it has seen that.
+        while time.monotonic() < end and not ("down" in seen and "attached" in seen):
+            for state in ("down", "up"):
+                subprocess.run(["ip", "link", "set", "nic0", state], check=True)
+                while select.select([process.stdout], [], [], 0.5)[0]:
+                    seen.append(json.loads(process.stdout.readline())["state"])
+        process.terminate()
+    check("down" in seen and "attached" in seen, seen)
+
+
+def top():
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        termios.tcsetwinsize(0, (24, 100))
+        os.execv(TOOL, [TOOL, "top"])
+    # A window that is smaller suddenly, and one in which nothing has a place.
+    for size in ((24, 100), (10, 40), (2, 3), (30, 120)):
+        termios.tcsetwinsize(terminal, size)
+        os.kill(pid, signal.SIGWINCH)
+        screen = b""
+        end = time.monotonic() + PATIENCE
+        while b"nic0" not in screen and time.monotonic() < end:
+            if select.select([terminal], [], [], 1)[0]:
+                screen += os.read(terminal, 65536)
+            if screen and size == (2, 3):
+                break
+        check(screen and (b"nic0" in screen or size == (2, 3)), size, screen)
+    os.write(terminal, b"q")
+    # The terminal must be read, or it cannot end.
+    try:
+        while os.read(terminal, 65536):
+            pass
+    except OSError:
+        pass
+    check(os.waitpid(pid, 0)[1] == 0, "top")
+
+
+def no_module():
+    subprocess.run(["rmmod", "acceltcp"], check=True)
+    check("modprobe acceltcp" in run("status", code=3), "says what to do")
+    run("doctor", code=5)
+
+
+views()
+changes()
+no_permission()
+monitor()
+top()
+no_module()
+print("every command")
