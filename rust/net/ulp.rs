@@ -56,6 +56,22 @@ pub(crate) struct OptionValue {
 }
 
 impl OptionValue {
+    /// Whether it is the name of `U`, as `TCP_ULP` takes names: with or without NUL.
+    fn names<U: Ulp>(&self) -> bool {
+        let mut name = [0u8; bindings::TCP_ULP_NAME_MAX as usize];
+        let wanted = U::NAME.to_bytes();
+        if self.len < wanted.len() {
+            return false;
+        }
+        let len = self.len.min(name.len() - 1);
+        // SAFETY: The destination has so many bytes; the source is checked by the copy.
+        let left =
+            unsafe { bindings::copy_from_sockptr(name.as_mut_ptr().cast(), self.value, len) };
+        left == 0
+            && name.iter().position(|byte| *byte == 0) == Some(wanted.len())
+            && name.starts_with(wanted)
+    }
+
     /// Reads a u32, which is all that there may be.
     pub(crate) fn read_u32(&self) -> Result<u32> {
         let [value] = self.read()?;
@@ -110,6 +126,10 @@ pub(crate) trait Ulp: Send + Sync + 'static {
         option: c_int,
         to: &mut [u8; 64],
     ) -> Result<usize>;
+
+    /// Data for a socket whose application asks for the ULP although a listener was given it already; `None` when it has asked
+    /// before (socket locked).
+    fn claim(data: &Arc<Self>) -> Option<Result<Arc<Self>>>;
 
     /// Something that bears on a listener has happened: it has begun to listen, or one of its options was set
     /// (process context).

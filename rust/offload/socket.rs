@@ -232,6 +232,11 @@ impl Ulp for Options {
         Ok(count * 4)
     }
 
+    fn claim(data: &Arc<Self>) -> Option<Result<Arc<Self>>> {
+        // As a socket begins that is given the ULP by its application.
+        (data.policy() != 0).then(|| Self::new(0))
+    }
+
     fn changed(sk: Locked<'_>, data: &Arc<Self>) {
         listen::update(sk, data.asked());
     }

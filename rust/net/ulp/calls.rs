@@ -6,9 +6,12 @@ use super::{
     base,
     copy,
     data,
+    exchange,
+    find,
     holding,
     ops,
     socket,
+    Has,
     OptionValue,
     Ulp, //
 };
@@ -164,6 +167,15 @@ pub(super) unsafe extern "C" fn setsockopt<U: Ulp>(
     if level == bindings::SOL_TCP as c_int && option == TCP_ULP && sk.state() == State::Other {
         return give_way::<U>(sk, level, option, value, len);
     }
+    if level == bindings::SOL_TCP as c_int && option == TCP_ULP && sk.state() == State::Listen {
+        let value = OptionValue {
+            value,
+            len: len as usize,
+        };
+        if let Some(claimed) = claim::<U>(sk, &value) {
+            return from_result(|| claimed.map(|()| 0));
+        }
+    }
     // SAFETY: The base has this operation. What waits must not find itself corked.
     let result = unsafe {
         bindings::acceltcp_let_go(sk.as_raw());
@@ -186,6 +198,22 @@ fn changed<U: Ulp>(sk: Socket<'_>) {
             U::changed(locked, &data);
         }
     });
+}
+
+/// An application asks for the ULP of a listening socket that was given it: from then on it is the application's.
+fn claim<U: Ulp>(sk: Socket<'_>, value: &OptionValue) -> Option<Result> {
+    if !value.names::<U>() {
+        return None;
+    }
+    sk.with_lock(|sk| {
+        let Has::This(data) = find::<U>(sk) else {
+            return None;
+        };
+        Some(U::claim(&data)?.map(|new| {
+            exchange(sk, new.clone());
+            U::changed(sk, &new);
+        }))
+    })
 }
 
 /// Puts `new` in the place of the data of `sk`.

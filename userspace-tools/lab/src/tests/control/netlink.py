@@ -181,6 +181,22 @@ def policy(card):
     entry = settled(7003)
     check("policy" not in entry and "by-application" in entry and set(entry["offloads"]) == {"setup"}, entry)
 
+    # Nor is one that asks behind listen(), whoever is faster.
+    claimed = listener(7011)
+    check(settled(7011)["policy"] == all_ports, shown(7011))
+    claimed.setsockopt(SOL_TCP, TCP_ULP, b"acceltcp")
+    entry = shown(7011)
+    check("by-application" in entry and entry["offloads"] == set(), entry)
+    try:
+        claimed.setsockopt(SOL_TCP, TCP_ULP, b"acceltcp")
+    except FileExistsError:
+        pass
+    else:
+        raise AssertionError("the same ULP twice")
+    claimed.setsockopt(SOL_ACCELTCP, ACCELTCP_OFFLOAD, struct.pack("I", 1))
+    check(shown(7011)["offloads"] == {"setup"}, shown(7011))
+    claimed.close()
+
     # What a rule cannot do, and why.
     refusals = []
     for port, kind in ((7004, "mptcp"), (7005, "md5")):
