@@ -247,7 +247,6 @@ static enum acceltcp_stays acceltcp_look(struct sock *sk,
 	to->rto_ms = acceltcp_ms(tp->srtt_us ? __tcp_set_rto(tp) :
 				 TCP_TIMEOUT_INIT);
 	to->fin_wait_ms = acceltcp_ms(tcp_fin_time(sk));
-	to->time_wait_ms = acceltcp_ms(TCP_TIMEWAIT_LEN);
 	to->snd_wscale = tp->rx_opt.snd_wscale;
 	to->ecn = tcp_ecn_mode_rfc3168(tp);
 	return ACCELTCP_STAYS_NOT;

@@ -45,7 +45,6 @@ struct acceltcp_closing {
 	u32 cwnd;
 	u32 rto_ms;
 	u32 fin_wait_ms;
-	u32 time_wait_ms;
 	u16 mss;
 	u16 room;		/* bytes of data and options in a segment to the peer, at most */
 	u16 peer_room;		/* the same in a segment from the peer */

@@ -10,6 +10,9 @@
 //!   with a card already goes on.
 //! * `teardown_hold_us`: microseconds that a small first answer may wait for the end of its connection; 0 to 10000,
 //!   250 at first.
+//! * `teardown_max_bytes`: bytes of data that a connection may have left when it is handed over; 0 to 65535, 65535 at
+//!   first.
+//! * `teardown_time_wait`: seconds of TIME-WAIT on the card; 1 to 600, 60 at first.
 
 mod netlink;
 
@@ -25,23 +28,26 @@ use crate::{
     offload::{
         forecast,
         keys,
-        socket, //
+        socket,
+        teardown, //
     },
 };
 use kernel::prelude::*;
 
-static SYSCTLS: [Entry; 4] = [
+static SYSCTLS: [Entry; 6] = [
     (c"key_interval", Kind::Value(&keys::INTERVAL)),
     (c"key_rotate", Kind::Trigger(keys::demand)),
     (c"offloads", Kind::Value(&socket::ENABLED)),
     (c"teardown_hold_us", Kind::Value(&forecast::HOLD_US)),
+    (c"teardown_max_bytes", Kind::Value(&teardown::MAX_BYTES)),
+    (c"teardown_time_wait", Kind::Value(&teardown::TIME_WAIT_S)),
 ];
 
 /// Everything that the operator can reach.
 pub(crate) struct Control {
     _events: netlink::Events,
     _netlink: genl::Registration,
-    _sysctls: Registration<4>,
+    _sysctls: Registration<6>,
 }
 
 impl Control {

@@ -27,7 +27,7 @@ pub(crate) mod policy;
 pub(crate) mod rules;
 pub(crate) mod socket;
 pub(crate) mod splice;
-mod teardown;
+pub(crate) mod teardown;
 mod template;
 
 use crate::net::{

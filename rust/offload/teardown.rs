@@ -22,7 +22,8 @@ use crate::net::{
         Closing,
         Stays, //
     },
-    sock::Locked, //
+    sock::Locked,
+    sysctl::Value, //
 };
 use acceltcp_abi::{
     meta::TxMeta,
@@ -37,6 +38,11 @@ use kernel::prelude::*;
 const METADATA: usize = TxMeta::MAX_WITH_TYPES;
 /// Most bytes of data: a descriptor has 16 bits for the length of all.
 const MAX_DATA: usize = u16::MAX as usize - METADATA - Closing::HEADERS;
+
+/// Most bytes of data with which a connection is handed over; what is more stays with the host.
+pub(crate) static MAX_BYTES: Value = Value::new(65_535, 0, 65_535);
+/// Seconds that a card keeps a connection in TIME-WAIT (RFC 9293 section 3.6.1); Linux has 60.
+pub(crate) static TIME_WAIT_S: Value = Value::new(60, 1, 600);
 
 /// Hands `sk`, which its last user closes, over to a card (process context). Returns whether the card has it: then the
 /// host is to forget it at once. Not with more than `max_data` bytes of data.
@@ -55,7 +61,14 @@ fn try_hand_over(sk: Locked<'_>, forecast: &Forecast, max_data: usize) -> Result
     let credits = card.credits();
     match credits.max_data() {
         0 => return Err(Counter::teardown_no_card),
-        most if len > most.min(MAX_DATA).min(max_data) => return Err(Counter::teardown_too_large),
+        most if len
+            > most
+                .min(MAX_DATA)
+                .min(max_data)
+                .min(MAX_BYTES.get() as usize) =>
+        {
+            return Err(Counter::teardown_too_large)
+        }
         _ if !credits.has(len) => return Err(Counter::teardown_no_credit),
         _ => {}
     }
@@ -99,7 +112,7 @@ fn message(closing: &Closing<'_>) -> HandOver {
         cwnd: closing.cwnd.into(),
         rto_ms: closing.rto_ms.into(),
         fin_wait_ms: closing.fin_wait_ms.into(),
-        time_wait_ms: closing.time_wait_ms.into(),
+        time_wait_ms: (TIME_WAIT_S.get() * 1000).into(),
     }
 }
 

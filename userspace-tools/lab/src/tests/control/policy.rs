@@ -69,7 +69,14 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
         let shown = offloaded(&session, port)?;
         ensure!(shown, "port {port} is not offloaded");
     }
+    session
+        .guest()
+        .run_ok("sysctl -q -w net.acceltcp.teardown_time_wait=1")?;
     let [set_up, handed_over] = run_clients(&session)?;
+    // Not within the 60 s of the default.
+    counter_until(&session, "nic.table.time_wait.used", |used| used == 0)?;
+    let entered = session.card(0)?.counter("nic.time_wait.entered")?;
+    ensure!(entered != 0, "no connection was in TIME-WAIT");
     // A handshake may be the host's for a reason; a few are no failure of the policy.
     ensure!(
         set_up >= 2 * COUNT * 9 / 10 && handed_over >= 2 * COUNT / 2,
@@ -90,6 +97,15 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
         "ss does not show it: {ulp}"
     );
     let saved = tool(&session, "policy save")?;
+
+    // Whoever has data left stays with the host.
+    let before = statistic(&session, "teardown_too_large")?;
+    session
+        .guest()
+        .run_ok("sysctl -q -w net.acceltcp.teardown_max_bytes=0")?;
+    run_clients(&session)?;
+    let too_large = statistic(&session, "teardown_too_large")? - before;
+    ensure!(too_large != 0, "no connection had too much data");
 
     // Switched off as a whole, and on.
     let switch = |value: u32| {
