@@ -26,10 +26,12 @@ const INTERVAL: Duration = Duration::from_millis(10);
 ///
 /// The guest's module does not take the rule.
 pub fn ask(session: &Session, offload: &[String]) -> Result<()> {
+    let guest = session.guest();
     if offload.is_empty() {
+        // Rules of an earlier row; other drivers have none.
+        guest.run(Cmd::new([TOOL, "policy", "flush"]))?;
         return Ok(());
     }
-    let guest = session.guest();
     guest.run_ok(Cmd::new([TOOL, "policy", "flush"]))?;
     let list = offload.join(",");
     guest.run_ok(Cmd::new([TOOL, "policy", "add", "--offload", &list]))?;

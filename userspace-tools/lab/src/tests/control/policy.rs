@@ -3,6 +3,7 @@
 //! Servers that know nothing of the card, given to it and taken from it again by one command of the tool.
 
 use anyhow::{ensure, Context as _, Result};
+use nix::libc::SIGTERM;
 
 use super::{
     super::observe::{counter_until, statistic, PATIENCE},
@@ -10,8 +11,8 @@ use super::{
 };
 use crate::{
     commands::workloads::{NGINX, REDIS_SHORT},
-    report::{offload::TOOL, Server},
-    session::{Cmd, Session},
+    report::offload::TOOL,
+    session::{Cmd, Process, Session},
 };
 
 /// Connections of each run of each client.
@@ -148,15 +149,19 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
     let [set_up, _] = run_clients(&session)?;
     ensure!(set_up != 0, "no handshake by the card after the load");
     tool(&session, "policy flush")?;
-    nginx.stop()?;
-    redis.stop()?;
+    for server in [nginx, redis] {
+        server.signal(SIGTERM)?;
+        server.wait()?;
+    }
     context.finish(session)
 }
 
-/// Starts one that knows nothing of offloads.
-fn server(session: &Session, command: &str, index: usize) -> Result<Server> {
-    let ready = crate::report::Ready::Port(PORTS[index]);
-    Server::start(session, command, &[], ready, |_| {})
+/// Starts one that knows nothing of offloads, and leaves the rules as they are.
+fn server(session: &Session, command: &str, index: usize) -> Result<Process> {
+    let guest = session.guest();
+    let server = guest.spawn(Cmd::from(command).timeout(PATIENCE * 20))?;
+    guest.wait_listening(PORTS[index], PATIENCE)?;
+    Ok(server)
 }
 
 /// Whether the card sets connections to the port up; waits until it has been told.
