@@ -18,11 +18,11 @@ use crate::{
 /// Connections of each run of each client.
 const COUNT: u64 = 200;
 
-/// What the clients do; each connection is a new one.
+/// What the clients do; each connection is a new one, which redis's client closes first, and nginx itself.
 const CLIENTS: [&str; 2] = [
     "redis-benchmark -h 10.99.0.2 -k 0 -c 8 -t get -n 200 --csv",
     "for i in $(seq 200); do printf 'GET / HTTP/1.0\\r\\n\\r\\n' | \
-     socat -t 10 - TCP:10.99.0.2:8080 | grep -q '200 OK' || exit 1; done",
+     socat -t 0.01 STDIO,ignoreeof TCP:10.99.0.2:8080 | grep -q '200 OK' || exit 1; done",
 ];
 
 /// Ports of the servers.
