@@ -16,7 +16,8 @@ use crate::{
         device::{
             Report,
             State,
-            Table, //
+            Table,
+            TABLES, //
         },
         socket::flag, //
     }, //
@@ -82,8 +83,9 @@ fn describe(dev: &Device<Vnic<'_>>, report: &mut Report) -> Result {
         | on(vnic.caps.tears_down(), flag::TEARDOWN)
         | on(vnic.caps.splices(), flag::SPLICE);
     report.state = state(dev);
-    if report.state == State::Attached {
-        vnic.read_memory(report)?;
+    if report.state == State::Attached && vnic.read_memory(report).is_err() {
+        // The rest is no less true.
+        report.tables.clear();
     }
     Ok(())
 }
@@ -105,7 +107,8 @@ impl Vnic<'_> {
     fn read_memory(&self, report: &mut Report) -> Result {
         self.ask(&Request::MemoryRead, |head: MemoryReply, mut rest| {
             report.sram_bytes = head.bytes.get();
-            for _ in 0..head.count.get() {
+            // Of more than this driver knows it could not say what they are.
+            for _ in 0..usize::from(head.count.get()).min(TABLES) {
                 let (memory, behind) = MemoryUse::read_from_prefix(rest).map_err(|_| EPROTO)?;
                 rest = behind;
                 let table = Table {

@@ -5,15 +5,26 @@
 #include <linux/cgroup.h>
 #include <linux/tracepoint.h>
 #include <net/inet_hashtables.h>
+#include <net/mptcp.h>
 
 static struct tracepoint *acceltcp_state_change;
+
+/*
+ * The kernel's own servers are none; what is below multipath TCP is. The former
+ * do not keep their namespace, and must not be kept themselves.
+ */
+static bool acceltcp_is_applications(const struct sock *sk)
+{
+	return sk->sk_protocol == IPPROTO_TCP &&
+	       (!sk->sk_kern_sock || sk_is_mptcp(sk));
+}
 
 static void acceltcp_state_changes(void *data, const struct sock *sk,
 				   const int oldstate, const int newstate)
 {
 	acceltcp_listens_t func = (acceltcp_listens_t)data;
 
-	if (newstate == TCP_LISTEN && sk->sk_protocol == IPPROTO_TCP)
+	if (newstate == TCP_LISTEN && acceltcp_is_applications(sk))
 		func((struct sock *)sk);
 }
 
@@ -44,7 +55,7 @@ void acceltcp_unwatch_listen(acceltcp_listens_t func)
 }
 
 /*
- * Takes a reference to listening sockets of @net, or of all namespaces if that
+ * Takes a reference to applications' listening sockets of @net, or of all if that
  * is NULL. Returns how many there are, which may be more than there was @room
  * for. All namespaces share the table.
  */
@@ -63,7 +74,8 @@ u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room)
 			continue;
 		spin_lock(&bucket->lock);
 		sk_nulls_for_each(sk, node, &bucket->nulls_head) {
-			if (net && !net_eq(sock_net(sk), net))
+			if (!acceltcp_is_applications(sk) ||
+			    (net && !net_eq(sock_net(sk), net)))
 				continue;
 			if (found < room) {
 				if (!refcount_inc_not_zero(&sk->sk_refcnt))
@@ -84,11 +96,6 @@ u32 acceltcp_sk_uid(const struct sock *sk)
 	return from_kuid_munged(&init_user_ns, sk_uid(sk));
 }
 
-bool acceltcp_sk_is_kernels(const struct sock *sk)
-{
-	return sk->sk_kern_sock;
-}
-
 /* Whether the socket was made in the cgroup, or below. */
 bool acceltcp_sk_in_cgroup(const struct sock *sk, u64 id)
 {
@@ -101,6 +108,17 @@ bool acceltcp_sk_in_cgroup(const struct sock *sk, u64 id)
 			return true;
 #endif
 	return false;
+}
+
+static void acceltcp_ulp_forget(struct sock *sk)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+
+	write_lock_bh(&sk->sk_callback_lock);
+	WRITE_ONCE(icsk->icsk_ulp_ops, NULL);
+	rcu_assign_pointer(icsk->icsk_ulp_data, NULL);
+	write_unlock_bh(&sk->sk_callback_lock);
+	synchronize_rcu_expedited();
 }
 
 /*
@@ -122,21 +140,20 @@ bool acceltcp_ulp_attach(struct sock *sk, const struct proto *from,
 	WRITE_ONCE(icsk->icsk_ulp_ops, ops);
 	write_unlock_bh(&sk->sk_callback_lock);
 	synchronize_rcu_expedited();
-	return acceltcp_prot_change(sk, from, to);
+	if (acceltcp_prot_change(sk, from, to))
+		return true;
+	/* Only who has the lock changes operations. */
+	WARN_ON_ONCE(1);
+	acceltcp_ulp_forget(sk);
+	return false;
 }
 
 /* The contrary; the caller has the data still, and may free it behind this. */
 void acceltcp_ulp_detach(struct sock *sk, struct proto *base)
 {
-	struct inet_connection_sock *icsk = inet_csk(sk);
-
 	write_lock_bh(&sk->sk_callback_lock);
 	WRITE_ONCE(sk->sk_prot, base);
 	write_unlock_bh(&sk->sk_callback_lock);
 	synchronize_rcu_expedited();
-	write_lock_bh(&sk->sk_callback_lock);
-	WRITE_ONCE(icsk->icsk_ulp_ops, NULL);
-	rcu_assign_pointer(icsk->icsk_ulp_data, NULL);
-	write_unlock_bh(&sk->sk_callback_lock);
-	synchronize_rcu_expedited();
+	acceltcp_ulp_forget(sk);
 }

@@ -19,7 +19,6 @@ void acceltcp_unwatch_listen(acceltcp_listens_t func);
 u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room);
 
 u32 acceltcp_sk_uid(const struct sock *sk);
-bool acceltcp_sk_is_kernels(const struct sock *sk);
 bool acceltcp_sk_in_cgroup(const struct sock *sk, u64 id);
 
 bool acceltcp_ulp_attach(struct sock *sk, const struct proto *from,

@@ -283,6 +283,12 @@ void acceltcp_module_get(struct module *module)
 	__module_get(module);
 }
 
+/* False when it is about to go. */
+bool acceltcp_module_try_get(struct module *module)
+{
+	return try_module_get(module);
+}
+
 void acceltcp_random(void *to, size_t len)
 {
 	get_random_bytes(to, len);

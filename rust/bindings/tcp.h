@@ -122,6 +122,7 @@ const struct net *acceltcp_dev_net(const struct net_device *dev);
 bool acceltcp_dev_is_registered(const struct net_device *dev);
 bool acceltcp_net_eq(const struct net *a, const struct net *b);
 void acceltcp_module_get(struct module *module);
+bool acceltcp_module_try_get(struct module *module);
 void acceltcp_random(void *to, size_t len);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Listening sockets of all applications: to hear of new ones, and to find those that are there.
+//! Listening sockets of all applications: to hear of new ones, and to find those that are there. Those of the kernel's own
+//! servers are not among them.
 
 use super::sock::{
     NetId,
@@ -79,12 +80,6 @@ impl Socket<'_> {
     pub(crate) fn uid(self) -> u32 {
         // SAFETY: The socket is alive.
         unsafe { bindings::acceltcp_sk_uid(self.as_raw()) }
-    }
-
-    /// Whether a part of the kernel has made it for itself.
-    pub(crate) fn is_kernels(self) -> bool {
-        // SAFETY: The socket is alive.
-        unsafe { bindings::acceltcp_sk_is_kernels(self.as_raw()) }
     }
 
     /// Whether it was made in the cgroup of this number, or below.

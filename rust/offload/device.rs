@@ -124,7 +124,7 @@ pub(crate) struct Report {
 }
 
 /// Tables that there may be.
-const TABLES: usize = table::SPLICED_PAIRS as usize + 1;
+pub(crate) const TABLES: usize = table::SPLICED_PAIRS as usize + 1;
 
 /// High-water marks of a card's tables, by their numbers.
 pub(crate) struct Marks([Atomic<u32>; TABLES]);

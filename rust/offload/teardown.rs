@@ -6,7 +6,7 @@
 //! its ring. Whatever is missing, the TCP stack closes as ever, and a counter says why.
 //!
 //! The socket is locked all the time, so that it does not change: segments that come in meanwhile wait behind
-//! the lock, and are dropped (and counted) with the socket. Their sender sends them again, to the card then.
+//! the lock, and are given to the card afterwards ([`late`]).
 
 use super::{
     counters::{

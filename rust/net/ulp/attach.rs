@@ -39,14 +39,17 @@ pub(crate) fn find<U: Ulp>(sk: Locked<'_>) -> Has<U> {
 }
 
 /// Gives a listening socket the ULP (process context). `EBUSY` when it has one, or a protocol that is not the stock
-/// one. The module must not be about to go.
+/// one; `ENODEV` when the module is about to go.
 pub(crate) fn attach<U: Ulp>(sk: Locked<'_>, data: Arc<U>) -> Result {
+    // SAFETY: The ULP is registered. The reference is the socket's; no other one keeps the module here.
+    if !unsafe { bindings::acceltcp_module_try_get((*ops()).owner) } {
+        return Err(ENODEV);
+    }
     let family = sk.family();
     let raw = data.into_raw();
-    // SAFETY: The socket is alive and locked. The copy was made from this base; the reference to the module is the
-    // socket's, as that to the data.
+    // SAFETY: The socket is alive and locked. The copy was made from this base; the reference to the data is the
+    // socket's.
     let attached = unsafe {
-        bindings::acceltcp_module_get((*ops()).owner);
         bindings::acceltcp_ulp_attach(
             sk.as_raw(),
             base(family),

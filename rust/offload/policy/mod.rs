@@ -329,10 +329,6 @@ fn look_at_those(net: Option<NetId>) {
 /// Looks at a socket, which has just begun to listen or not (process context).
 fn look(held: &SockRef, new: bool) {
     let sk = held.get();
-    // The kernel's own servers are not asked for; those below multipath TCP are an application's.
-    if sk.is_kernels() && !sk.is_mptcp() {
-        return;
-    }
     // Who has begun to listen may be at it still, and has the lock then.
     if sk.with_lock(|sk| sk.state()) != State::Listen {
         return;
