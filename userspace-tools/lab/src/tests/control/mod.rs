@@ -38,12 +38,21 @@ const NETLINK: &str = include_str!("netlink.py");
 /// Runs in the guest.
 const TOOL: &str = include_str!("tool.py");
 
+/// Runs in the guest.
+const UNLOAD: &str = include_str!("unload.py");
+
 /// The tests of this folder.
 pub(super) fn tests() -> Vec<LabTest> {
     let case = |name: &str, about, limit, run: fn(&Context<'_>) -> Result<()>| {
         LabTest::ours(format!("control-{name}"), about, limit, run)
     };
     vec![
+        case(
+            "unload",
+            "the module goes and comes while sockets begin to listen that a rule is for",
+            300,
+            unload,
+        ),
         case(
             "tool",
             "each command of the operators' tool, wrong input, no permission, no module",
@@ -63,6 +72,15 @@ pub(super) fn tests() -> Vec<LabTest> {
         netlink,
     ),
     ]
+}
+
+fn unload(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    let said = session
+        .guest()
+        .run_ok(Cmd::new(["python3", "-c", UNLOAD]).timeout(Duration::from_secs(250)))?;
+    eprint!("{said}");
+    context.finish(session)
 }
 
 fn tool(context: &Context<'_>) -> Result<()> {
