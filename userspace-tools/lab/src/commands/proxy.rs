@@ -51,6 +51,7 @@ const LIMIT: Duration = Duration::from_secs(100);
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
 const PORT: u16 = 8080;
+/// On a port that no client is given: one in TIME-WAIT from an earlier row would keep it.
 const NGINX: &str = r#"mkdir -p /tmp/www && cd /tmp/www &&
 for size in 64 64K 1M; do head -c $size /dev/zero >$size || exit 1; done
 cat >/tmp/nginx.conf <<'END' && echo ready && exec nginx -e stderr -c /tmp/nginx.conf
@@ -69,7 +70,7 @@ http {
     uwsgi_temp_path /tmp/uwsgi;
     scgi_temp_path /tmp/scgi;
     server {
-        listen 10.99.0.1:8000 backlog=1024;
+        listen 10.99.0.1:80 backlog=1024;
         root /tmp/www;
     }
 }
@@ -96,7 +97,7 @@ fn backend(session: &Session) -> Result<Process> {
     let mut process = session.wire().spawn(Cmd::from(NGINX).timeout(FOR_EVER))?;
     process.wait_for("ready")?;
     let listens = session.wire().run_ok(
-        "for i in $(seq 1000); do ss -Hltn 'sport = :8000' | grep -q . && exit 0; sleep 0.02; done; exit 1",
+        "for i in $(seq 1000); do ss -Hltn 'sport = :80' | grep -q . && exit 0; sleep 0.02; done; exit 1",
     );
     if listens.is_err() {
         process.signal(SIGTERM)?;
@@ -120,7 +121,7 @@ fn variant(
     let mode = if splices { "splice" } else { "copy" };
     let line = format!(
         "exec /build/bin/l7proxy --quiet --mode {mode} --listen 0.0.0.0:{PORT} --offload '{}' \
-         --backend 10.99.0.1:8000",
+         --backend 10.99.0.1:80",
         listener.join(",")
     );
     let said = Said::default();

@@ -2,15 +2,14 @@
 
 //! Pairs installed through the TX rings, relayed from wire to wire, and their events on the first RX ring.
 
-use super::guest::{tx_buffer, tx_desc, Guest, MAC};
+use super::guest::{Guest, MAC};
 use super::setup::{attached, named, tcp};
-use super::tx::{nfdk_data, put_nfdk};
+use super::tx::send;
 use crate::counters::{Counter, DropReason};
 use crate::device::descriptors::Format;
 use acceltcp_abi::cmd;
 use acceltcp_abi::meta::{OptIn, RxMeta, TxMeta};
 use acceltcp_abi::splice::{self, event, kind, reason, End, Splice, SpliceEvent};
-use acceltcp_abi::{nfd3, nfdk};
 use nicstack::wire::ethernet::Ethernet;
 use nicstack::wire::ip::{Addresses, IpHeader};
 use nicstack::wire::options::Options;
@@ -101,57 +100,6 @@ fn message(kind: u8, second: usize) -> Splice {
         second: (second as u16).into(),
         ends: NUMBERS.map(|[una, _]| end(una)),
         ..Splice::default()
-    }
-}
-
-/// Sends `frame` with `meta` in front by the descriptors of ring 0 from `place` on, cut by an MSS if there is one, and returns
-/// how many that takes.
-fn send(
-    guest: &mut Guest,
-    format: Format,
-    place: u32,
-    meta: &TxMeta,
-    frame: &[u8],
-    mss: u16,
-) -> u32 {
-    let mut fields = [0; TxMeta::MAX];
-    let (types, len) = meta.emit(&mut fields);
-    let meta_len = 4 + len;
-    let word = match format {
-        Format::Nfd3 => types,
-        Format::Nfdk => types << 8 | meta_len as u32,
-    };
-    let bytes = [&word.to_be_bytes()[..], &fields[..len], frame].concat();
-    guest.poke(tx_buffer(0), &bytes);
-    match format {
-        Format::Nfd3 => {
-            let mut desc = tx_desc(tx_buffer(0), bytes.len(), bytes.len());
-            desc.offset_eop = nfd3::TX_EOP | meta_len as u8;
-            if mss != 0 {
-                desc.flags |= nfd3::TX_LSO;
-                desc.mss = mss.into();
-                desc.lso_hdrlen = 54;
-                desc.l3_offset = 14;
-                desc.l4_offset = 34;
-            }
-            guest.put_tx(0, place, &desc);
-            guest.transmit(0, 1);
-            1
-        }
-        Format::Nfdk => {
-            assert_eq!(mss, 0);
-            let simple = nfdk::TYPE_SIMPLE | nfdk::EOP;
-            put_nfdk(
-                guest,
-                place.into(),
-                &[
-                    nfdk_data(tx_buffer(0), simple | (bytes.len() - 1) as u16),
-                    [nfdk::META_CHAIN, 0, 0, 0, 0, 0, 0, 0],
-                ],
-            );
-            guest.transmit(0, 2);
-            2
-        }
     }
 }
 

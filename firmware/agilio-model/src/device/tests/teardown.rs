@@ -2,14 +2,13 @@
 
 //! Connections handed over through the TX rings, ended on the wire, and their credits on the RX rings.
 
-use super::guest::{tx_buffer, tx_desc, Guest, MAC};
+use super::guest::{Guest, MAC};
 use super::setup::{attached, named, tcp};
-use super::tx::{nfdk_data, put_nfdk};
+use super::tx::send;
 use crate::counters::{Counter, DropReason};
 use crate::device::descriptors::Format;
 use acceltcp_abi::cmd;
 use acceltcp_abi::meta::{OptIn, RxMeta, TxMeta};
-use acceltcp_abi::{nfd3, nfdk};
 use nicstack::wire::ethernet::Ethernet;
 use nicstack::wire::ip::{Addresses, IpHeader};
 use nicstack::wire::options::Options;
@@ -112,36 +111,7 @@ const CREDITS: u32 = cmd::attach::HANDSHAKE_META | cmd::attach::CREDITS_META;
 
 /// Sends `frame` with `message` in front by the first descriptors of ring 0.
 fn hand_over(guest: &mut Guest, format: Format, message: &HandOver, frame: &[u8]) {
-    let mut fields = [0; TxMeta::MAX];
-    let meta = TxMeta::HandOver(*message);
-    let (types, len) = meta.emit(&mut fields);
-    let meta_len = 4 + len;
-    let word = match format {
-        Format::Nfd3 => types,
-        Format::Nfdk => types << 8 | meta_len as u32,
-    };
-    let bytes = [&word.to_be_bytes()[..], &fields[..len], frame].concat();
-    guest.poke(tx_buffer(0), &bytes);
-    match format {
-        Format::Nfd3 => {
-            let mut desc = tx_desc(tx_buffer(0), bytes.len(), bytes.len());
-            desc.offset_eop = nfd3::TX_EOP | meta_len as u8;
-            guest.put_tx(0, 0, &desc);
-            guest.transmit(0, 1);
-        }
-        Format::Nfdk => {
-            let simple = nfdk::TYPE_SIMPLE | nfdk::EOP;
-            put_nfdk(
-                guest,
-                0,
-                &[
-                    nfdk_data(tx_buffer(0), simple | (bytes.len() - 1) as u16),
-                    [nfdk::META_CHAIN, 0, 0, 0, 0, 0, 0, 0],
-                ],
-            );
-            guest.transmit(0, 2);
-        }
-    }
+    send(guest, format, 0, &TxMeta::HandOver(*message), frame, 0);
 }
 
 /// Waits until `f` says something.
