@@ -143,18 +143,32 @@ impl<M: Memory> Nic<M> {
         });
     }
 
-    /// Resets both connections, as far as their peers are known to be.
+    /// Resets both connections.
+    ///
+    /// A peer believes an RST with the very number that it expects only (RFC 5961 section 3.2). That is the one behind all that
+    /// it was sent, though it has not acknowledged it yet; or, when all of that was lost, the one that it acknowledged last.
+    /// Between the two it asks by a challenge ACK, and is told by the host, which has no such connection.
     pub(super) fn splice_reset_peers(&self, held: &mut Held<'_>, out: &mut impl Output) {
         for end in 0..2 {
-            let seq = held.pair.hot.acked[end];
+            let sent = held.pair.sent(end);
+            let acked = held.pair.hot.acked[end];
             let path = &mut held.cold.paths[end];
             let mut sender: Sender<'_, _> = self.splice_sender(&held.pair, end, path, out);
             let reset = Outgoing {
-                seq,
+                seq: sent,
                 flags: Flags::RST | Flags::ACK,
                 ..sender.common
             };
             sender.emit(&reset, &[]);
+            if acked != sent {
+                sender.emit(
+                    &Outgoing {
+                        seq: acked,
+                        ..reset
+                    },
+                    &[],
+                );
+            }
         }
     }
 

@@ -296,11 +296,15 @@ impl Pair {
     /// Whether both peers have acknowledged all that they were sent. Only then do the host's numbers fit: a peer that
     /// acknowledged more later on would be taken for one that makes things up.
     pub(super) fn is_quiet(&self) -> bool {
-        [0, 1].into_iter().all(|end| {
-            let from = other(end);
-            let sent = self.hot.high[from].wrapping_add(self.hot.seq_delta[from]);
-            self.hot.acked[end] == sent
-        })
+        [0, 1]
+            .into_iter()
+            .all(|end| self.hot.acked[end] == self.sent(end))
+    }
+
+    /// The number behind all that `end`'s peer was sent, in its own terms.
+    pub(super) fn sent(&self, end: usize) -> u32 {
+        let from = other(end);
+        self.hot.high[from].wrapping_add(self.hot.seq_delta[from])
     }
 
     /// Whether both peers have closed, and know that it was heard.
@@ -466,7 +470,7 @@ impl Pair {
     ) -> Option<AckKind> {
         let to = other(from);
         let old = self.hot.acked[from];
-        let sent = self.hot.high[to].wrapping_add(self.hot.seq_delta[to]);
+        let sent = self.sent(from);
         let more = ack.wrapping_sub(old);
         if more > sent.wrapping_sub(old) {
             // Older than the last, or of what was never sent.

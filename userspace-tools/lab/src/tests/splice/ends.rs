@@ -76,6 +76,11 @@ fn idle(middle: &mut Middle<'_>, hosts: [&str; 2]) -> Result<()> {
 fn closed(middle: &mut Middle<'_>, hosts: [&str; 2]) -> Result<()> {
     for (gone, other) in [("a", "b"), ("b", "a")] {
         middle.open_spliced(hosts)?;
+        // Its acknowledgement has not come when the pair is reset.
+        let patient = json!({
+            "do": "option", "name": "s", "level": libc::IPPROTO_TCP, "number": libc::TCP_QUICKACK, "value": 0,
+        });
+        middle.server(&patient)?;
         middle.up(1000)?;
         middle.host(&json!({"do": "close", "name": gone}))?;
         middle.sees(true, "reset", 0)?;
