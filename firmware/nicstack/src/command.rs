@@ -118,6 +118,11 @@ impl<M: Memory> Nic<M> {
             Request::MemoryRead => answer(&self.memory_reply()),
             Request::TeardownRead => answer(self.teardown_reply().as_bytes()),
             Request::SpliceRead => answer(self.splice_reply().as_bytes()),
+            Request::AclAdd(_)
+            | Request::AclRemove(_)
+            | Request::AclFlush
+            | Request::AclRead(_)
+            | Request::FlowsRead(_) => Err(cmd::EOPNOTSUPP),
         }
     }
 

@@ -9,6 +9,8 @@
 //! All numbers are little endian. Reserved fields are zero, and a receiver refuses what it does not know:
 //! a new field or flag needs a new [`VERSION`] or a feature bit in [`Attach`].
 
+use super::acl::{AclName, AclRule};
+use super::flows::{self, FlowsRead};
 use super::mbox;
 use super::setup::{ListenRule, RULE_FLAGS};
 use super::wire::wire;
@@ -68,6 +70,16 @@ pub mod kind {
     pub const TEARDOWN_READ: u16 = 12;
     /// No body, answered with [`super::SpliceReply`].
     pub const SPLICE_READ: u16 = 13;
+    /// [`super::super::acl::AclRule`], answered with [`super::super::acl::AclReply`].
+    pub const ACL_ADD: u16 = 14;
+    /// [`super::super::acl::AclName`], answered with [`super::super::acl::AclReply`].
+    pub const ACL_REMOVE: u16 = 15;
+    /// No body: all rules of the access list are removed, answered with [`super::super::acl::AclReply`].
+    pub const ACL_FLUSH: u16 = 16;
+    /// [`super::super::acl::AclName`], answered with [`super::super::acl::AclCounts`].
+    pub const ACL_READ: u16 = 17;
+    /// [`super::super::flows::FlowsRead`], answered with [`super::super::flows::FlowsReply`].
+    pub const FLOWS_READ: u16 = 18;
 }
 
 wire! {
@@ -260,6 +272,8 @@ pub mod table {
     pub const TIME_WAIT: u16 = 6;
     /// Pairs of connections that are spliced.
     pub const SPLICED_PAIRS: u16 = 7;
+    /// Rules of the access list.
+    pub const ACL: u16 = 8;
 }
 
 /// A command with its body.
@@ -291,11 +305,21 @@ pub enum Request {
     TeardownRead,
     /// [`kind::SPLICE_READ`].
     SpliceRead,
+    /// [`kind::ACL_ADD`].
+    AclAdd(AclRule),
+    /// [`kind::ACL_REMOVE`].
+    AclRemove(AclName),
+    /// [`kind::ACL_FLUSH`].
+    AclFlush,
+    /// [`kind::ACL_READ`].
+    AclRead(AclName),
+    /// [`kind::FLOWS_READ`].
+    FlowsRead(FlowsRead),
 }
 
 impl Request {
     /// Most bytes that [`Request::emit`] writes.
-    pub const MAX: usize = Header::SIZE + ListenReplace::SIZE;
+    pub const MAX: usize = Header::SIZE + AclRule::SIZE;
 
     /// Number of the command.
     pub const fn kind(&self) -> u16 {
@@ -313,6 +337,11 @@ impl Request {
             Self::MemoryRead => kind::MEMORY_READ,
             Self::TeardownRead => kind::TEARDOWN_READ,
             Self::SpliceRead => kind::SPLICE_READ,
+            Self::AclAdd(_) => kind::ACL_ADD,
+            Self::AclRemove(_) => kind::ACL_REMOVE,
+            Self::AclFlush => kind::ACL_FLUSH,
+            Self::AclRead(_) => kind::ACL_READ,
+            Self::FlowsRead(_) => kind::FLOWS_READ,
         }
     }
 
@@ -353,6 +382,11 @@ impl Request {
             kind::MEMORY_READ => Self::MemoryRead,
             kind::TEARDOWN_READ => Self::TeardownRead,
             kind::SPLICE_READ => Self::SpliceRead,
+            kind::ACL_ADD => Self::AclAdd(exact(body)?),
+            kind::ACL_REMOVE => Self::AclRemove(exact(body)?),
+            kind::ACL_FLUSH => Self::AclFlush,
+            kind::ACL_READ => Self::AclRead(exact(body)?),
+            kind::FLOWS_READ => Self::FlowsRead(exact(body)?),
             _ => return Err(EOPNOTSUPP),
         };
         let empty = matches!(
@@ -362,6 +396,7 @@ impl Request {
                 | Self::MemoryRead
                 | Self::TeardownRead
                 | Self::SpliceRead
+                | Self::AclFlush
         );
         if empty && !body.is_empty() {
             return Err(EMSGSIZE);
@@ -372,6 +407,10 @@ impl Request {
             Self::ListenReplace(replace) => rule_is_known(&replace.rule),
             Self::ClockSet(clock) => clock.reserved == 0,
             Self::StatsRead(read) => read.reserved == 0,
+            Self::FlowsRead(read) => {
+                let states = read.states.get();
+                states != 0 && states & !flows::state::ALL == 0 && read.reserved == 0
+            }
             _ => true,
         };
         if known {
@@ -391,11 +430,15 @@ impl Request {
             Self::KeySet(body) | Self::KeyRotate(body) => body.as_bytes(),
             Self::ClockSet(body) => body.as_bytes(),
             Self::StatsRead(body) => body.as_bytes(),
+            Self::AclAdd(body) => body.as_bytes(),
+            Self::AclRemove(body) | Self::AclRead(body) => body.as_bytes(),
+            Self::FlowsRead(body) => body.as_bytes(),
             Self::Detach
             | Self::ListenFlush
             | Self::MemoryRead
             | Self::TeardownRead
-            | Self::SpliceRead => &[],
+            | Self::SpliceRead
+            | Self::AclFlush => &[],
         };
         let header = Header {
             version: VERSION,

@@ -21,6 +21,8 @@
 //! * [`setup`]: rules for connection setup, and what the NIC tells of a handshake.
 //! * [`teardown`]: connections that the NIC ends.
 //! * [`splice`]: pairs of connections that the NIC joins.
+//! * [`acl`]: which frames the NIC drops.
+//! * [`flows`]: lists of connections that the NIC ends.
 //! * [`counter`]: what the AccelTCP firmware counts.
 
 // The kernel's build says so on the command line.
@@ -28,8 +30,10 @@
 // The derives of zerocopy make identifiers with a letter of their own.
 #![allow(non_ascii_idents)]
 
+pub mod acl;
 pub mod cmd;
 pub mod counter;
+pub mod flows;
 pub mod mbox;
 pub mod meta;
 pub mod nfd3;

@@ -119,6 +119,10 @@ pub mod features {
     pub const TEARDOWN: u32 = 1 << 1;
     /// Connection splicing.
     pub const SPLICE: u32 = 1 << 2;
+    /// It has an access list ([`super::super::acl`]).
+    pub const ACL: u32 = 1 << 3;
+    /// It lists the connections that it ends ([`super::super::flows`]).
+    pub const FLOWS: u32 = 1 << 4;
 }
 
 const _: () = assert!(core::mem::size_of::<AccelTcp>() == AccelTcp::SIZE);

@@ -44,6 +44,22 @@ fn request() -> impl Strategy<Value = Request> {
         })),
         Just(Request::MemoryRead),
         Just(Request::TeardownRead),
+        Just(Request::SpliceRead),
+        any::<[u8; AclRule::SIZE]>()
+            .prop_map(|bytes| Request::AclAdd(AclRule::read_from_bytes(&bytes).unwrap())),
+        any::<u32>().prop_map(|handle| Request::AclRemove(AclName {
+            handle: U32::new(handle),
+        })),
+        Just(Request::AclFlush),
+        any::<u32>().prop_map(|handle| Request::AclRead(AclName {
+            handle: U32::new(handle),
+        })),
+        (any::<[u8; FlowsRead::SIZE]>(), 1..=flows::state::ALL / 2).prop_map(|(bytes, states)| {
+            let mut read = FlowsRead::read_from_bytes(&bytes).unwrap();
+            read.states = U32::new(states * 2);
+            read.reserved = U32::new(0);
+            Request::FlowsRead(read)
+        }),
     ]
 }
 
