@@ -45,9 +45,11 @@ pub(crate) const BUILD_TOOLS: &[&str] = &[
 pub(crate) const PROGRAMS: &[&str] = &[
     "dkms",
     "ethtool",
+    "haproxy",
     "iperf3",
     "iproute2",
     "iputils-ping",
+    "memcached",
     "mount",
     "nftables",
     "nginx-light",

@@ -6,7 +6,7 @@ use anyhow::{ensure, Context as _, Result};
 use nix::libc::SIGTERM;
 
 use super::{
-    super::observe::{counter_until, statistic, PATIENCE},
+    super::observe::{counter_until, guest_until, statistic, PATIENCE},
     Context,
 };
 use crate::{
@@ -15,18 +15,54 @@ use crate::{
     session::{Cmd, Process, Session},
 };
 
-/// Connections of each run of each client.
-const COUNT: u64 = 200;
+/// Connections of a run of all clients.
+const ALL: u64 = 200 * SERVICES.len() as u64;
 
-/// What the clients do; each connection is a new one, which redis's client closes first, and nginx itself.
-const CLIENTS: [&str; 2] = [
-    "redis-benchmark -h 10.99.0.2 -k 0 -c 8 -t get -n 200 --csv",
-    "for i in $(seq 200); do printf 'GET / HTTP/1.0\\r\\n\\r\\n' | \
-     socat -t 0.01 STDIO,ignoreeof TCP:10.99.0.2:8080 | grep -q '200 OK' || exit 1; done",
+/// A server of some other package, and clients with a new connection each.
+struct Service {
+    command: &'static str,
+    port: u16,
+    clients: &'static str,
+}
+
+/// Redis listens before there is a rule, the others behind it. Redis's clients close first, all others wait for the server to.
+const SERVICES: [Service; 4] = [
+    Service {
+        command: REDIS_SHORT.server,
+        port: REDIS_SHORT.port,
+        clients: "redis-benchmark -h 10.99.0.2 -k 0 -c 8 -t get -n 200 --csv",
+    },
+    Service {
+        command: NGINX.server,
+        port: NGINX.port,
+        clients: "for i in $(seq 200); do printf 'GET / HTTP/1.0\\r\\n\\r\\n' | \
+                  socat -t 0.01 STDIO,ignoreeof TCP:10.99.0.2:8080 | grep -q '200 OK' || exit 1; done",
+    },
+    Service {
+        command: "exec memcached -u root -l 0.0.0.0 -p 11211",
+        port: 11211,
+        clients: "for i in $(seq 200); do printf 'set k 0 0 5\\r\\nvalue\\r\\nget k\\r\\nquit\\r\\n' | \
+                  socat -t 0.01 STDIO,ignoreeof TCP:10.99.0.2:11211 | grep -q '^value' || exit 1; done",
+    },
+    Service {
+        command: HAPROXY,
+        port: 8081,
+        clients: "for i in $(seq 200); do printf 'GET / HTTP/1.0\\r\\n\\r\\n' | \
+                  socat -t 0.01 STDIO,ignoreeof TCP:10.99.0.2:8081 | grep -q '200 OK' || exit 1; done",
+    },
 ];
 
-/// Ports of the servers.
-const PORTS: [u16; 2] = [6379, 8080];
+/// In front of nginx.
+const HAPROXY: &str = "cat >/tmp/haproxy.cfg <<'END' && exec haproxy -db -f /tmp/haproxy.cfg
+defaults
+    mode http
+    timeout connect 20s
+    timeout client 20s
+    timeout server 20s
+listen web
+    bind :8081
+    server nginx 127.0.0.1:8080
+END";
 
 /// Runs the tool in the guest; returns what it says.
 fn tool(session: &Session, args: &str) -> Result<String> {
@@ -48,10 +84,10 @@ fn run_clients(session: &Session) -> Result<[u64; 2]> {
         ])
     };
     let before = count()?;
-    for client in CLIENTS {
+    for service in &SERVICES {
         session
             .wire()
-            .run_ok(Cmd::from(client).timeout(PATIENCE * 4))?;
+            .run_ok(Cmd::from(service.clients).timeout(PATIENCE * 4))?;
     }
     let after = count()?;
     Ok([after[0] - before[0], after[1] - before[1]])
@@ -60,13 +96,16 @@ fn run_clients(session: &Session) -> Result<[u64; 2]> {
 pub(super) fn policy(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     // One listens before there is a rule, the other behind it.
-    let redis = server(&session, REDIS_SHORT.server, 0)?;
+    let [before, behind @ ..] = &SERVICES;
+    let mut servers = vec![server(&session, before)?];
     let number = tool(
         &session,
-        "policy add --port 1024-9000 --offload setup,teardown",
+        "policy add --port 1024-12000 --offload setup,teardown",
     )?;
-    let nginx = server(&session, NGINX.server, 1)?;
-    for port in PORTS {
+    for service in behind {
+        servers.push(server(&session, service)?);
+    }
+    for Service { port, .. } in SERVICES {
         let shown = offloaded(&session, port)?;
         ensure!(shown, "port {port} is not offloaded");
     }
@@ -80,9 +119,8 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
     ensure!(entered != 0, "no connection was in TIME-WAIT");
     // A handshake may be the host's for a reason; a few are no failure of the policy.
     ensure!(
-        set_up >= 2 * COUNT * 9 / 10 && handed_over >= 2 * COUNT / 2,
-        "{set_up} of {} set up by the card, {handed_over} ended by it",
-        2 * COUNT
+        set_up >= ALL * 9 / 10 && handed_over >= ALL / 2,
+        "{set_up} of {ALL} set up by the card, {handed_over} ended by it"
     );
     let status = tool(&session, "status")?;
     ensure!(
@@ -132,24 +170,28 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
         run_clients(&session)? == [0, 0],
         "the card still has a part in connections"
     );
-    for port in PORTS {
+    for Service { port, .. } in SERVICES {
         ensure!(!offloaded(&session, port)?, "port {port} is offloaded");
     }
-    let users = session.guest().run_ok("cat /sys/module/acceltcp/refcnt")?;
-    ensure!(users.trim() == "0", "{users} uses of the module");
+    // The last connections may be ending yet.
+    guest_until(
+        &session,
+        "nothing uses the module",
+        "[ $(cat /sys/module/acceltcp/refcnt) = 0 ]",
+    )?;
 
     // And on again, from what was saved.
     session
         .guest()
         .run_ok(Cmd::new(["sh", "-c", "cat > /tmp/policy.conf"]).input(&*saved))?;
     tool(&session, "policy load /tmp/policy.conf")?;
-    for port in PORTS {
+    for Service { port, .. } in SERVICES {
         ensure!(offloaded(&session, port)?, "port {port} after the load");
     }
     let [set_up, _] = run_clients(&session)?;
     ensure!(set_up != 0, "no handshake by the card after the load");
     tool(&session, "policy flush")?;
-    for server in [nginx, redis] {
+    for server in servers.into_iter().rev() {
         server.signal(SIGTERM)?;
         server.wait()?;
     }
@@ -157,10 +199,10 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
 }
 
 /// Starts one that knows nothing of offloads, and leaves the rules as they are.
-fn server(session: &Session, command: &str, index: usize) -> Result<Process> {
+fn server(session: &Session, service: &Service) -> Result<Process> {
     let guest = session.guest();
-    let server = guest.spawn(Cmd::from(command).timeout(PATIENCE * 20))?;
-    guest.wait_listening(PORTS[index], PATIENCE)?;
+    let server = guest.spawn(Cmd::from(service.command).timeout(PATIENCE * 20))?;
+    guest.wait_listening(service.port, PATIENCE)?;
     Ok(server)
 }
 
