@@ -136,6 +136,7 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
         "ss does not show it: {ulp}"
     );
     let saved = tool(&session, "policy save")?;
+    chosen_by_the_kernel(&session)?;
 
     // Whoever has data left stays with the host.
     let before = statistic(&session, "teardown_too_large")?;
@@ -196,6 +197,24 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
         server.wait()?;
     }
     context.finish(session)
+}
+
+/// A socket that listens on whatever port the kernel finds is met by a rule for that port.
+fn chosen_by_the_kernel(session: &Session) -> Result<()> {
+    tool(
+        session,
+        "policy add --port 16384-65535 --offload setup,teardown",
+    )?;
+    let known = SERVICES.iter().map(|service| service.port).collect();
+    let line =
+        "exec python3 -c 'import signal, socket; s = socket.socket(); s.listen(); signal.pause()'";
+    let server = session
+        .guest()
+        .spawn(Cmd::from(line).timeout(PATIENCE * 20))?;
+    let port = session.guest().wait_new_port(known, PATIENCE)?;
+    ensure!(offloaded(session, port)?, "port {port} is not offloaded");
+    server.signal(SIGTERM)?;
+    server.wait().map(drop)
 }
 
 /// Starts one that knows nothing of offloads, and leaves the rules as they are.
