@@ -246,6 +246,8 @@ static enum acceltcp_stays acceltcp_look(struct sock *sk,
 	to->cwnd = min_t(u64, (u64)tcp_snd_cwnd(tp) * to->mss, U32_MAX);
 	to->rto_ms = acceltcp_ms(tp->srtt_us ? __tcp_set_rto(tp) :
 				 TCP_TIMEOUT_INIT);
+	to->rto_max = clamp_t(u32, jiffies_to_msecs(tcp_rto_max(sk)) / 10, 1,
+			      TCP_RTO_MAX_SEC * 100);
 	to->fin_wait_ms = acceltcp_ms(tcp_fin_time(sk));
 	to->snd_wscale = tp->rx_opt.snd_wscale;
 	to->ecn = tcp_ecn_mode_rfc3168(tp);

@@ -46,6 +46,7 @@ struct acceltcp_closing {
 	u32 rto_ms;
 	u32 fin_wait_ms;
 	u16 mss;
+	u16 rto_max;		/* in hundredths of a second */
 	u16 room;		/* bytes of data and options in a segment to the peer, at most */
 	u16 peer_room;		/* the same in a segment from the peer */
 	u16 vlans[2][2];	/* protocol and TCI, the outer one first; 0 for none */

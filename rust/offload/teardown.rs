@@ -102,7 +102,7 @@ fn message(closing: &Closing<'_>) -> HandOver {
         snd_wscale: closing.snd_wscale,
         retries: closing.retries,
         mss: closing.mss.into(),
-        reserved: 0.into(),
+        rto_max: closing.rto_max.into(),
         cookie: closing.key.into(),
         snd_nxt: closing.snd_nxt.into(),
         snd_wnd: closing.snd_wnd.into(),

@@ -270,7 +270,21 @@ fn three_duplicates_bring_a_retransmission() {
 
 #[test]
 fn backs_off_and_gives_up() {
-    let mut nic = Ending::new(&Host::default(), b"x");
+    gives_up(0, u32::MAX);
+}
+
+#[test]
+fn the_host_bounds_the_back_off() {
+    gives_up(100, 1000);
+}
+
+/// A connection whose peer has vanished, and that waits for an answer for no longer than `longest` milliseconds.
+fn gives_up(rto_max: u16, longest: u32) {
+    let host = Host {
+        rto_max,
+        ..Host::default()
+    };
+    let mut nic = Ending::new(&host, b"x");
     let mut times = vec![nic.sent::<1>()[0].timestamps.unwrap().value];
     while nic.card.nic.usage()[3].used != 0 {
         nic.wait(20);
@@ -281,7 +295,7 @@ fn backs_off_and_gives_up() {
     let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(gaps.len(), usize::from(RETRIES));
     for (place, gap) in gaps.iter().enumerate() {
-        let expected = RTO << place;
+        let expected = (RTO << place).min(longest);
         // A tick of the wheel, and a step of the test.
         assert!((expected..=expected + 32 + 20).contains(gap), "{gaps:?}");
     }

@@ -65,8 +65,8 @@ pub struct HandOver {
     pub retries: u8,
     /// Most bytes of data in a segment, not 0: the effective MSS, options taken off.
     pub mss: U16,
-    /// Reserved, zero.
-    pub reserved: U16,
+    /// Longest retransmission timeout, with back-off, in hundredths of a second; at most 12,000, which is also meant by 0.
+    pub rto_max: U16,
     /// The host's name for the connection; not looked at.
     pub cookie: U64,
     /// SND.NXT: what is before it has been sent, the FIN included.
@@ -94,6 +94,8 @@ impl HandOver {
     pub const SIZE: usize = 52;
     /// Version that these files describe.
     pub const VERSION: u8 = 1;
+    /// The longest retransmission timeout, in hundredths of a second (`TCP_RTO_MAX` of Linux).
+    pub const RTO_MAX: u16 = 12_000;
     /// The longest time that the card keeps, in milliseconds: an hour.
     pub const MAX_MS: u32 = 3_600_000;
 
@@ -107,7 +109,7 @@ impl HandOver {
             && self.snd_wscale <= 14
             && self.retries != 0
             && self.mss.get() != 0
-            && self.reserved.get() == 0
+            && self.rto_max.get() <= Self::RTO_MAX
             && (sent || !acked)
             && time(self.rto_ms)
             && time(self.fin_wait_ms)
@@ -200,7 +202,7 @@ mod tests {
             snd_wscale: 7,
             retries: 8,
             mss: 1448.into(),
-            reserved: 0.into(),
+            rto_max: 100.into(),
             cookie: 0x0102_0304_0506_0708.into(),
             snd_nxt: 1.into(),
             snd_wnd: 2.into(),
@@ -219,8 +221,8 @@ mod tests {
         assert_eq!(
             good().as_bytes(),
             [
-                1, 1, 7, 8, 0x05, 0xa8, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0,
-                0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 200, 0, 0, 0xea, 0x60, 0, 0,
+                1, 1, 7, 8, 0x05, 0xa8, 0, 100, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 1, 0, 0, 0, 2, 0,
+                0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 200, 0, 0, 0xea, 0x60, 0, 0,
                 0xea, 0x60
             ]
         );
@@ -244,7 +246,7 @@ mod tests {
             |m| m.snd_wscale = 15,
             |m| m.retries = 0,
             |m| m.mss = 0.into(),
-            |m| m.reserved = 1.into(),
+            |m| m.rto_max = (HandOver::RTO_MAX + 1).into(),
             |m| m.rto_ms = 0.into(),
             |m| m.time_wait_ms = (HandOver::MAX_MS + 1).into(),
         ];

@@ -19,9 +19,10 @@ use crate::stats::Counter;
 use crate::wire::options::Timestamps;
 use crate::wire::seq::before;
 use crate::wire::tcp::{Flags, TcpHeader};
+use acceltcp_abi::teardown::HandOver;
 
-/// The longest retransmission timeout (`TCP_RTO_MAX` of Linux).
-pub const MAX_RTO_MS: u32 = 120_000;
+/// The longest retransmission timeout that a host may ask for (`TCP_RTO_MAX` of Linux).
+pub const MAX_RTO_MS: u32 = HandOver::RTO_MAX as u32 * 10;
 /// Shortest time between two answers to segments that are out of place.
 pub const CHALLENGE_MS: u32 = 500;
 /// Most segments that are sent at a time; more would take more data than a hand-over brings.
@@ -152,7 +153,7 @@ impl Tcb {
             Timer::Probe => {
                 // As with Linux: a peer that answers may take its time, until the probes are at their rarest; one that
                 // does not has as much of it as for a segment.
-                let rarest = self.tries >= self.retries && self.timeout() >= MAX_RTO_MS;
+                let rarest = self.tries >= self.retries && self.timeout() >= self.rto_max_ms;
                 if rarest || self.dupacks >= self.retries {
                     return Next::End(Counter::TeardownTimeout);
                 }
@@ -170,7 +171,7 @@ impl Tcb {
     /// RTO with back-off.
     fn timeout(&self) -> u32 {
         let backed_off = u64::from(self.rto_ms) << self.tries.min(20);
-        backed_off.min(MAX_RTO_MS.into()) as u32
+        backed_off.min(self.rto_max_ms.into()) as u32
     }
 
     /// Whether a segment is from before TS.Recent (PAWS; with the tick of slack that Linux gives).

@@ -2,6 +2,7 @@
 
 //! What the card knows of a connection that it ends: the transmission control block (RFC 9293 section 3.3.1).
 
+use super::machine::MAX_RTO_MS;
 use crate::wire::seq;
 use acceltcp_abi::teardown::{hand_over, HandOver};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes};
@@ -98,6 +99,8 @@ pub struct Tcb {
     pub ts_recent: u32,
     /// RTO without back-off.
     pub rto_ms: u32,
+    /// The longest RTO with it.
+    pub rto_max_ms: u32,
     /// Time in FIN-WAIT-2.
     pub fin_wait_ms: u32,
     /// Time in TIME-WAIT.
@@ -106,6 +109,8 @@ pub struct Tcb {
     pub deadline: u32,
     /// When a challenge was sent last.
     pub challenge: u32,
+    /// Fills the last word.
+    reserved: u32,
     /// Most bytes of data in a segment.
     pub mss: u16,
     /// The window that we announce.
@@ -194,10 +199,15 @@ impl Tcb {
             ts_offset: ts_value.wrapping_sub(now),
             ts_recent,
             rto_ms: message.rto_ms.get(),
+            rto_max_ms: match message.rto_max.get() {
+                0 => MAX_RTO_MS,
+                hundredths => (u32::from(hundredths) * 10).min(MAX_RTO_MS),
+            },
             fin_wait_ms: message.fin_wait_ms.get(),
             time_wait_ms: message.time_wait_ms.get(),
             deadline: 0,
             challenge: 0,
+            reserved: 0,
             mss,
             window: template.window,
             state: state as u8,

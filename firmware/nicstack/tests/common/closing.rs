@@ -49,6 +49,8 @@ pub(crate) struct Host {
     pub(crate) wnd: u32,
     pub(crate) cwnd: u32,
     pub(crate) retries: u8,
+    /// Longest timeout, in hundredths of a second; 0 for that of Linux.
+    pub(crate) rto_max: u16,
 }
 
 impl Default for Host {
@@ -70,6 +72,7 @@ impl Default for Host {
             wnd: 60_000,
             cwnd: 10 * MSS as u32,
             retries: RETRIES,
+            rto_max: 0,
         }
     }
 }
@@ -125,7 +128,7 @@ impl Host {
             snd_wscale: 0,
             retries: self.retries,
             mss: (MSS as u16).into(),
-            reserved: 0.into(),
+            rto_max: self.rto_max.into(),
             cookie: 7.into(),
             snd_nxt: SEQ.wrapping_add(self.sent).into(),
             snd_wnd: self.wnd.into(),

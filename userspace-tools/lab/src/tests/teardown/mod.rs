@@ -129,6 +129,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             300,
             peers::peers,
         ),
+        case(
+            "rto-max",
+            "tcp_rto_max_ms bounds the card's timeouts as it does the host's",
+            180,
+            peers::rto_max,
+        ),
         LabTest::ours(
             format!("{LONG}teardown-full"),
             "75,728 connections that stay half open: more than the card has room for",

@@ -30,7 +30,24 @@ struct Odd<'a> {
     sport: u16,
 }
 
-impl Odd<'_> {
+impl<'a> Odd<'a> {
+    /// Nobody yet, for a listener of the guest's.
+    fn new(session: &'a Session, target: Value) -> Result<Self> {
+        Ok(Self {
+            session,
+            pair: Pair::new(session)?,
+            raw: Peer::raw(session)?,
+            target,
+            sport: 20_000,
+        })
+    }
+
+    /// The guest closes its listener.
+    fn stop_listening(&mut self) -> Result<()> {
+        self.pair.host(&json!({"do": "close", "name": "l"}))?;
+        counter_until(self.session, "nic.table.listeners.used", |used| used == 0)
+    }
+
     /// A step of the peer.
     fn peer(&mut self, step: &str, args: &Value) -> Result<()> {
         let mut command = args.clone();
@@ -67,6 +84,12 @@ impl Odd<'_> {
         let given = statistic(self.session, "teardown_handed_over")? - before;
         ensure!(given == 1, "the host has kept it");
         Ok(())
+    }
+
+    /// How often the guest has a segment sent again, of connections that come now.
+    fn retries(&self, count: u64) -> Result<()> {
+        let set = format!("sysctl -q -w net.ipv4.tcp_orphan_retries={count}");
+        self.session.guest().run_ok(set).map(drop)
     }
 
     fn counter(&self, name: &str) -> Result<u64> {
@@ -131,13 +154,7 @@ pub(super) fn peers(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     session.guest().run_ok(SETTINGS)?;
     for target in raw_targets(&session)? {
-        let mut odd = Odd {
-            session: &session,
-            pair: Pair::new(&session)?,
-            raw: Peer::raw(&session)?,
-            target,
-            sport: 20_000,
-        };
+        let mut odd = Odd::new(&session, target)?;
         for (name, reason, steps) in CASES {
             let who = || format!("a peer that {name}, {}", odd.target["host"]);
             let who = who();
@@ -147,8 +164,7 @@ pub(super) fn peers(context: &Context<'_>) -> Result<()> {
             let counted = odd.counter(reason)? - before;
             ensure!(counted == 1, "{who}: {reason} has counted {counted}");
         }
-        odd.pair.host(&json!({"do": "close", "name": "l"}))?;
-        counter_until(&session, "nic.table.listeners.used", |used| used == 0)?;
+        odd.stop_listening()?;
     }
     context.finish(session)
 }
@@ -158,28 +174,49 @@ pub(super) fn long_window(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     session.guest().run_ok(SETTINGS)?;
     let [target, _] = raw_targets(&session)?;
-    let mut odd = Odd {
-        session: &session,
-        pair: Pair::new(&session)?,
-        raw: Peer::raw(&session)?,
-        target,
-        sport: 20_000,
+    let mut odd = Odd::new(&session, target)?;
+    stays_closed(&mut odd)?;
+    context.finish(session)
+}
+
+/// The guest's bound of timeouts is the card's.
+pub(super) fn rto_max(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    session.guest().run_ok(SETTINGS)?;
+    session
+        .guest()
+        .run_ok("sysctl -w net.ipv4.tcp_rto_max_ms=1000")?;
+    for target in raw_targets(&session)? {
+        let mut odd = Odd::new(&session, target)?;
+        vanishes_for_long(&mut odd).context("a peer that vanishes")?;
+        // It would take minutes otherwise.
+        stays_closed(&mut odd).context("a window that stays closed")?;
+        odd.stop_listening()?;
+    }
+    context.finish(session)
+}
+
+fn stays_closed(odd: &mut Odd<'_>) -> Result<()> {
+    let count = |odd: &Odd<'_>| -> Result<[u64; 2]> {
+        Ok([
+            odd.counter("nic.teardown.probe")?,
+            odd.counter("nic.teardown.end.timeout")?,
+        ])
     };
+    let before = count(odd)?;
     odd.open(0)?;
     odd.answer(3000)?;
     while odd.counter("nic.table.flows.used")? != 0 {
         odd.peer("answer_probe", &json!({"seconds": 1}))?;
     }
     odd.is_over()?;
-    let (probes, ended) = (
-        odd.counter("nic.teardown.probe")?,
-        odd.counter("nic.teardown.end.timeout")?,
-    );
+    let after = count(odd)?;
+    let (probes, ended) = (after[0] - before[0], after[1] - before[1]);
     ensure!(
-        probes > RETRIES && ended == 1,
+        probes >= RETRIES && ended == 1,
         "{probes} probes, {ended} ended by time"
     );
-    context.finish(session)
+    Ok(())
 }
 
 /// It gets the answer and its end.
@@ -199,6 +236,19 @@ fn vanishes(odd: &mut Odd<'_>) -> Result<()> {
     let sent = odd.counter("nic.teardown.retransmit")? - before;
     ensure!(sent == RETRIES, "{sent} retransmissions");
     Ok(())
+}
+
+/// As before, but more is sent, never more than a second apart: otherwise it would take minutes.
+fn vanishes_for_long(odd: &mut Odd<'_>) -> Result<()> {
+    const MORE: u64 = 7;
+    let before = odd.counter("nic.teardown.retransmit")?;
+    odd.retries(MORE)?;
+    odd.open(65_535)?;
+    odd.answer(1000)?;
+    odd.is_over()?;
+    let sent = odd.counter("nic.teardown.retransmit")? - before;
+    ensure!(sent == MORE, "{sent} retransmissions");
+    odd.retries(RETRIES)
 }
 
 /// It takes everything, and leaves its own end open.
