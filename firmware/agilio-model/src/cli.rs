@@ -80,6 +80,9 @@ pub struct Tables {
     /// Pairs of connections that the card splices
     #[arg(long, value_name = "N", default_value_t = Capacity::default().spliced_pairs)]
     pub spliced_pairs: u32,
+    /// Rules of the access list
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().acl)]
+    pub acl: u32,
 }
 
 impl Tables {
@@ -93,6 +96,7 @@ impl Tables {
             buffers: self.buffers,
             time_wait: self.time_wait,
             spliced_pairs: self.spliced_pairs,
+            acl: self.acl,
         }
     }
 }

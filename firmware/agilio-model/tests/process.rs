@@ -178,7 +178,15 @@ fn the_memory_map_is_printed() {
     let sum = |names: &[&str]| -> usize { names.iter().map(|name| bytes(name)).sum() };
     assert_eq!(bytes("imem"), 8 << 20);
     assert_eq!(entries("listeners"), 3000);
-    let tables = ["listeners", "recent", "half_open", "flows", "spliced_pairs"];
+    let tables = [
+        "listeners",
+        "recent",
+        "half_open",
+        "flows",
+        "spliced_pairs",
+        "acl",
+    ];
+    assert_eq!(entries("acl"), 1024);
     assert_eq!(sum(&tables) + sum(&["reserved", "free"]), 8 << 20);
     // What the card is to hold at once.
     assert!(entries("flows") + 2 * entries("spliced_pairs") >= 131_072);

@@ -18,7 +18,7 @@ use zerocopy::IntoBytes;
 /// Most bytes of a frame with two templates: what a port takes at once, less metadata.
 const MAX_TEMPLATES: u32 = 0xffff - TxMeta::MAX_WITH_TYPES as u32;
 /// Tables of [`cmd::kind::MEMORY_READ`].
-const TABLES: usize = 7;
+const TABLES: usize = 8;
 
 impl<M: Memory> Nic<M> {
     /// Carries out the command at the front of `bytes`, writes its reply to `reply` and returns the reply's
@@ -118,11 +118,20 @@ impl<M: Memory> Nic<M> {
             Request::MemoryRead => answer(&self.memory_reply()),
             Request::TeardownRead => answer(self.teardown_reply().as_bytes()),
             Request::SpliceRead => answer(self.splice_reply().as_bytes()),
-            Request::AclAdd(_)
-            | Request::AclRemove(_)
-            | Request::AclFlush
-            | Request::AclRead(_)
-            | Request::FlowsRead(_) => Err(cmd::EOPNOTSUPP),
+            Request::AclAdd(rule) => {
+                self.acl_add(rule)?;
+                answer(self.acl_reply().as_bytes())
+            }
+            Request::AclRemove(name) => {
+                self.acl_remove(name.handle.get())?;
+                answer(self.acl_reply().as_bytes())
+            }
+            Request::AclFlush => {
+                self.acl.clear(&self.memory);
+                answer(self.acl_reply().as_bytes())
+            }
+            Request::AclRead(name) => answer(self.acl_counts(name.handle.get())?.as_bytes()),
+            Request::FlowsRead(_) => Err(cmd::EOPNOTSUPP),
         }
     }
 
@@ -148,7 +157,7 @@ impl<M: Memory> Nic<M> {
         key
     }
 
-    /// Forgets everything that the host said.
+    /// Forgets everything that the host said, but for the access list.
     pub(crate) fn forget_host(&self) {
         self.attached.store(false, Ordering::Relaxed);
         self.listeners.clear(&self.memory);
@@ -217,6 +226,7 @@ impl<M: Memory> Nic<M> {
             table::BUFFERS,
             table::TIME_WAIT,
             table::SPLICED_PAIRS,
+            table::ACL,
         ];
         let tables = NUMBERS.into_iter().zip(self.usage());
         let mut body = [0; cmd::MemoryReply::SIZE + TABLES * cmd::MemoryUse::SIZE];

@@ -10,6 +10,7 @@
 //! * [`listen`] and [`rule`]: the listeners that it serves; [`recent`] and [`half_open`]: the state that it has.
 //! * [`teardown`]: the connections that it ends for the host. [`splice`]: those that it joins in pairs. [`path`]: how
 //!   frames of both are made.
+//! * [`acl`]: the frames that it drops before all that.
 //! * [`command`]: what the host orders; [`clock`]: the time that it keeps.
 //! * [`memory`]: the memory that the tables share; [`wheel`]: their timers; [`stats`]: what is counted.
 
@@ -18,6 +19,7 @@
 // The derives of zerocopy make identifiers with a letter of their own.
 #![allow(non_ascii_idents)]
 
+pub mod acl;
 mod buffers;
 mod chains;
 pub mod clock;

@@ -6,6 +6,7 @@
 //! frame needs, EMEM (DRAM) for the rest of a connection and its data. The stack divides them once, by [`Capacity`],
 //! and every table holds exactly what it was given: what does not fit is refused and counted. All access is by atomic words, as on the chip, and by any number of cores.
 
+use crate::acl::table::Acl;
 use crate::half_open::HalfOpen;
 use crate::listen::Listeners;
 use crate::recent::Recent;
@@ -32,21 +33,24 @@ pub struct Capacity {
     pub time_wait: u32,
     /// Pairs of connections that are spliced. At most [`Capacity::MAX`].
     pub spliced_pairs: u32,
+    /// Rules of the access list. At most [`Capacity::MAX`].
+    pub acl: u32,
 }
 
 impl Default for Capacity {
     /// 131,072 connections in 6 MB of IMEM: 73,728 that are ended and 28,672 pairs that are spliced; beside 4,096
-    /// listeners, 65,536 recent and 4,096 half-open connections. In EMEM as many buffers as connections, and
-    /// 1,048,576 connections in TIME-WAIT.
+    /// listeners, 65,536 recent and 3,584 half-open connections, and 1,024 rules of the access list. In EMEM as many
+    /// buffers as connections, and 1,048,576 connections in TIME-WAIT.
     fn default() -> Self {
         Self {
             listeners: 4096,
             recent: 1 << 16,
-            half_open: 4096,
+            half_open: 3584,
             flows: 73_728,
             buffers: 73_728,
             time_wait: 1 << 20,
             spliced_pairs: 28_672,
+            acl: 1024,
         }
     }
 }
@@ -64,6 +68,7 @@ impl Capacity {
         buffers: 0,
         time_wait: 0,
         spliced_pairs: 0,
+        acl: 0,
     };
 
     /// Words of IMEM that the tables take.
@@ -73,6 +78,7 @@ impl Capacity {
             + HalfOpen::words(self.half_open)
             + Teardown::words(self)[0]
             + self.splice_words()
+            + Acl::words(self.acl)
     }
 
     /// Words of EMEM that the tables take.
@@ -104,6 +110,7 @@ impl Capacity {
             && self.buffers <= Self::MAX
             && self.time_wait <= Self::MAX
             && self.spliced_pairs <= Self::MAX
+            && self.acl <= Self::MAX
     }
 }
 

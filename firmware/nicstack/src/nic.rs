@@ -2,6 +2,7 @@
 
 //! The stack of one vNIC as its port sees it.
 
+use crate::acl::table::Acl;
 use crate::clock::{HostClock, Instant};
 use crate::half_open::HalfOpen;
 use crate::keys::Keys;
@@ -65,6 +66,7 @@ pub struct Nic<M = &'static [AtomicU64]> {
     pub(crate) attached: AtomicBool,
     pub(crate) keys: Keys,
     pub(crate) clock: HostClock,
+    pub(crate) acl: Acl,
     pub(crate) listeners: Listeners,
     pub(crate) recent: Recent,
     pub(crate) half_open: HalfOpen,
@@ -83,6 +85,7 @@ impl Default for Nic {
             attached: AtomicBool::default(),
             keys: Keys::default(),
             clock: HostClock::default(),
+            acl: Acl::default(),
             listeners: Listeners::default(),
             recent: Recent::default(),
             half_open: HalfOpen::default(),
@@ -133,11 +136,13 @@ impl<M: Memory> Nic<M> {
             (&emem, &mut external),
             capacity.spliced_pairs,
         );
+        let acl = partition.take(Acl::words(capacity.acl));
         Ok(Self {
             control: AtomicBool::default(),
             attached: AtomicBool::default(),
             keys: Keys::default(),
             clock: HostClock::default(),
+            acl: Acl::new(acl, &memory, capacity.acl),
             listeners: Listeners::new(listeners, &memory, capacity.listeners),
             recent: Recent::new(recent, &memory, capacity.recent),
             half_open: HalfOpen::new(half_open, &memory, capacity.half_open),
@@ -152,6 +157,9 @@ impl<M: Memory> Nic<M> {
 
     /// Takes a frame that came from the wire and passed the vNIC's L2 filters.
     pub fn from_wire(&self, now: Instant, frame: &[u8], out: &mut impl Output) {
+        if self.denied(frame) {
+            return;
+        }
         let setup = !(self.listeners.is_empty() && self.recent.is_empty());
         let owns = !(self.teardown.is_empty() && self.splicing.is_empty());
         if !setup && !owns {
@@ -207,10 +215,18 @@ impl<M: Memory> Nic<M> {
         !self.half_open.is_empty() || self.teardown.needs_poll() || !self.splicing.is_empty()
     }
 
-    /// The driver is gone (reset of the device, or its datapath is off): all that it said is forgotten.
+    /// The datapath is off, or was turned on anew: all that the driver said of connections is forgotten. The access list
+    /// stays: it is there before the first frame.
+    pub fn disconnect(&self) {
+        let _guard = Lock::take(&self.control);
+        self.forget_host();
+    }
+
+    /// The device was reset: all that the driver said is forgotten, with the access list.
     pub fn reset(&self) {
         let _guard = Lock::take(&self.control);
         self.forget_host();
+        self.acl.clear(&self.memory);
     }
 
     /// The counters.
@@ -224,8 +240,8 @@ impl<M: Memory> Nic<M> {
     }
 
     /// What the tables use: listeners, recent and half-open connections, connections that are ended, buffers,
-    /// TIME-WAIT, and pairs; buffers and TIME-WAIT are in EMEM alone, what is said of the others is of the IMEM.
-    pub fn usage(&self) -> [Usage; 7] {
+    /// TIME-WAIT, pairs, and the access list; buffers and TIME-WAIT are in EMEM alone, what is said of the others is of the IMEM.
+    pub fn usage(&self) -> [Usage; 8] {
         let [flows, buffers, time_wait] = self.teardown.usage();
         [
             self.listeners.usage(),
@@ -235,6 +251,7 @@ impl<M: Memory> Nic<M> {
             buffers,
             time_wait,
             self.splicing.usage(),
+            self.acl.usage(),
         ]
     }
 

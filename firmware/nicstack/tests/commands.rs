@@ -271,7 +271,8 @@ proptest! {
     /// Any bytes get an answer of the right form, and the card goes on.
     #[test]
     fn any_bytes_are_answered(
-        kind in 0u16..14, size in proptest::sample::select(vec![0usize, 4, 8, 40, 44, 50]), body: [u8; 50],
+        kind in 0u16..20, size in proptest::sample::select(vec![0usize, 4, 8, 40, 44, 50, 64]),
+        body in proptest::collection::vec(any::<u8>(), 64),
         raw in proptest::collection::vec(any::<u8>(), 0..60), is_raw: bool, room in 0usize..400,
     ) {
         let mut card = attached();
@@ -290,6 +291,7 @@ proptest! {
         // What the bytes may have done is within what a host may do.
         card.attach();
         card.order(&Request::ListenFlush).unwrap();
+        card.order(&Request::AclFlush).unwrap();
         card.listen(&any_rule(4)).unwrap();
         card.syn_ack(&linux().syn());
     }

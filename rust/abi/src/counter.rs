@@ -251,6 +251,10 @@ counters! {
     SpliceIcmp = "splice.icmp",
     /// ICMP errors about relayed segments that could not be passed on, dropped.
     SpliceIcmpDropped = "splice.drop.icmp",
+    /// Frames from the wire that the access list denies, dropped.
+    AclDenied = "acl.denied",
+    /// Frames from the wire dropped because the access list changed again and again while it was looked at.
+    AclBusy = "acl.busy",
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub const RESERVED: usize = 2 << 20;
 /// Words that the stack's tables share.
 const WORDS: usize = (BYTES - RESERVED) / size_of::<u64>();
 /// Names of the stack's tables, in the order of [`nicstack::Nic::usage`].
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "listeners",
     "recent",
     "half_open",
@@ -27,9 +27,10 @@ const TABLES: [&str; 7] = [
     "buffers",
     "time_wait",
     "spliced_pairs",
+    "acl",
 ];
 /// Those of them that are in IMEM, by their places.
-const IN_IMEM: [usize; 5] = [0, 1, 2, 3, 6];
+const IN_IMEM: [usize; 6] = [0, 1, 2, 3, 6, 7];
 /// Those that are in EMEM alone.
 const IN_EMEM: [usize; 2] = [4, 5];
 
@@ -134,6 +135,7 @@ mod tests {
             buffers: 5,
             time_wait: 9,
             spliced_pairs: 1,
+            acl: 3,
         };
         for capacity in [Capacity::default(), small, Capacity::NONE] {
             let stack = stack(capacity).unwrap();
@@ -142,6 +144,7 @@ mod tests {
             let entries = |name| row(&map, name).0;
             assert_eq!(entries("listeners"), Some(capacity.listeners));
             assert_eq!(entries("half_open"), Some(capacity.half_open));
+            assert_eq!(entries("acl"), Some(capacity.acl));
             assert_eq!(entries("flows"), Some(capacity.flows));
             assert_eq!(entries("flow_records"), Some(capacity.flows));
             assert_eq!(entries("buffers"), Some(capacity.buffers));
@@ -163,6 +166,7 @@ mod tests {
         assert!(default.listeners >= 4096);
         assert!(default.flows >= 73_728 && default.spliced_pairs >= 28_672);
         assert!(default.time_wait >= 1 << 20);
+        assert!(default.acl >= 1024);
         let teardown_only = Capacity {
             flows: 196_608,
             spliced_pairs: 0,

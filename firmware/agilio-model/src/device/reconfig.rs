@@ -46,7 +46,7 @@ impl Card {
                 self.counters.add(Counter::ReconfigErrors, 1);
                 datapath.settings = Settings::off(&regs);
                 self.stop_rings();
-                self.nic.reset();
+                self.nic.disconnect();
                 asked | update::ERR
             }
         };
@@ -88,7 +88,7 @@ impl Card {
             }
             if asked & (update::RING | update::RESET) != 0 || !settings.enabled() {
                 // Whoever turns the rings on may know no offload, until it says so.
-                self.nic.reset();
+                self.nic.disconnect();
             }
             let switched = (settings.ctrl ^ datapath.settings.ctrl) & ctrl::IRQMOD != 0;
             if switched || asked & (update::IRQMOD | update::RING | update::RESET) != 0 {

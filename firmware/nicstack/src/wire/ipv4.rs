@@ -57,6 +57,11 @@ impl<'a> Ipv4<'a> {
         (self.header[6] & 0x3f) | self.header[7] != 0
     }
 
+    /// Whether the payload begins with the header of the transport: of a packet that is whole, or of a first fragment.
+    pub const fn starts_transport(&self) -> bool {
+        (self.header[6] & 0x1f) | self.header[7] == 0
+    }
+
     /// Whether there are options that mean something to a host: other than padding.
     pub fn has_options(&self) -> bool {
         // No-operation is 1, and the end is 0 with nothing but padding behind it.

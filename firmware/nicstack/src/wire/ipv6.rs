@@ -15,6 +15,9 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
 
+/// Bytes of a fragment header.
+const FRAGMENT_HEADER: usize = 8;
+
 /// What the extension headers ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extensions {
@@ -46,6 +49,13 @@ pub struct Ipv6<'a> {
 impl<'a> Ipv6<'a> {
     /// Reads the header at the front of `bytes` and walks its extension headers.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut view = Self::fixed(bytes)?;
+        view.walk().ok_or(Malformed)?;
+        Ok(view)
+    }
+
+    /// Reads the fixed header at the front of `bytes` alone: what follows it is the payload.
+    pub fn fixed(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let read = || {
             let word = be16(bytes, 0)?;
             if word >> 12 != 6 {
@@ -53,18 +63,37 @@ impl<'a> Ipv6<'a> {
             }
             let length = usize::from(be16(bytes, 4)?);
             let packet = bytes.get(HEADER..)?.get(..length)?;
-            let mut view = Self {
+            Some(Self {
                 src: array(bytes, 8)?,
                 dst: array(bytes, 24)?,
                 traffic_class: (word >> 4) as u8,
                 protocol: bytes[6],
                 extensions: Extensions::Skipped,
                 payload: packet,
-            };
-            view.walk()?;
-            Some(view)
+            })
         };
         read().ok_or(Malformed)
+    }
+
+    /// The last next header that walking reaches, also through the first fragment of a packet, and what it is the header of:
+    /// `None` when that is hidden, cut off, or in another fragment.
+    pub fn upper(mut self) -> (u8, Option<&'a [u8]>) {
+        let mut walked = self.walk();
+        if walked.is_some() && self.extensions == Extensions::Fragment {
+            walked = self.enter_fragment().and_then(|()| self.walk());
+        }
+        let open = walked.is_some() && self.extensions == Extensions::Skipped;
+        (self.protocol, open.then_some(self.payload))
+    }
+
+    /// Moves over a fragment header. `None` when it is cut short, or what follows is not the beginning of the packet.
+    fn enter_fragment(&mut self) -> Option<()> {
+        let (header, rest) = self.payload.split_first_chunk::<FRAGMENT_HEADER>()?;
+        self.protocol = header[0];
+        self.payload = rest;
+        self.extensions = Extensions::Skipped;
+        let offset = u16::from_be_bytes([header[2], header[3]]) >> 3;
+        (offset == 0).then_some(())
     }
 
     /// Moves over the extension headers. `None` when one is cut short.

@@ -84,6 +84,7 @@ pub(crate) const SMALL: Capacity = Capacity {
     buffers: 16,
     time_wait: 8,
     spliced_pairs: 0,
+    acl: 8,
 };
 
 /// A NIC of `capacity` to which no host has spoken.

@@ -17,6 +17,7 @@ use nicstack::{Credits, Output};
 
 pub(crate) const PAIRS: Capacity = Capacity {
     spliced_pairs: 8,
+    acl: 8,
     buffers: 80,
     ..SMALL
 };

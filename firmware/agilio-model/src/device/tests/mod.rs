@@ -2,6 +2,7 @@
 
 //! The device driven through its backend, without a VMM.
 
+mod acl;
 mod faults;
 mod guest;
 mod moderation;
