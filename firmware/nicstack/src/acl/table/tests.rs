@@ -141,7 +141,7 @@ fn a_change_that_has_begun_disturbs_nobody_but_the_one_after_it_does() {
 /// by its action what may come of it.
 #[test]
 fn no_half_and_no_missing_rule_under_change() {
-    const ROUNDS: u32 = 60_000;
+    const ROUNDS: u32 = 300_000;
     /// Denied by a rule that is always there, in an order that changes, and behind it what allows all.
     const DENIED: u8 = 1;
     /// Denied by one of two rules, of which one is always there.
