@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What setup costs on this machine: a SYN and its answer, an ACK and its check, and what is passed through.
+//! What setup costs on this machine: a SYN and its answer, an ACK and its check, and what is passed through; and what the
+//! access list costs a frame that none of its rules matches.
 //!
 //! These are times of the host that runs the stack, and say nothing of an Agilio.
 //!
@@ -11,10 +12,14 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "../tests/common/listing.rs"]
+mod listing;
 
+use acceltcp_abi::acl::{flag, AclRule};
 use acceltcp_abi::setup::{rule, Handshake, ListenRule};
 use common::*;
 use criterion::{Criterion, Throughput};
+use listing::*;
 use nicstack::memory::Capacity;
 use nicstack::wire::tcp::Flags;
 use nicstack::Output;
@@ -56,6 +61,25 @@ fn crowded(flags: u16) -> Card {
         let mut rule = any_rule(family);
         set(&mut rule, flags);
         card.listen(&rule).unwrap();
+    }
+    card
+}
+
+/// A card with `rules` in its access list: for single clients, of which none is ours.
+fn listed(rules: u32) -> Card {
+    let mut card = fresh(Capacity::default());
+    for handle in 1..=rules {
+        let mut source = [0; 16];
+        source[..4].copy_from_slice(&(0xc000_0000 + handle).to_be_bytes());
+        card.acl_add(&AclRule {
+            family: 4,
+            source,
+            source_len: 32,
+            protocol: 6,
+            flags: flag::PROTOCOL,
+            ..deny(handle, 1)
+        })
+        .unwrap();
     }
     card
 }
@@ -112,6 +136,10 @@ fn cases() -> Vec<Case> {
     }
     let idle = Rc::new(fresh(Capacity::default()));
     add("no_listeners", &idle, linux().syn());
+    for rules in [1, 32, 1024] {
+        let card = Rc::new(listed(rules));
+        add(&format!("acl_rules/{rules}"), &card, linux().syn());
+    }
     cases
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Commands of a hostile host, good ones among them, with SYNs in between.
+//! Commands of a hostile host, good ones among them, with SYNs and any frames in between.
 //!
 //! Run: `RUSTC_BOOTSTRAP=1 cargo fuzz run commands` in `firmware/nicstack`.
 
@@ -8,12 +8,15 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+#[path = "../../tests/common/listing.rs"]
+mod listing;
 
 use acceltcp_abi::cmd::{self, Request};
 use acceltcp_abi::setup::ListenRule;
 use arbitrary::Arbitrary;
 use common::*;
 use libfuzzer_sys::fuzz_target;
+use listing::*;
 
 #[derive(Debug, Arbitrary)]
 enum Step {
@@ -34,6 +37,16 @@ enum Step {
         port: u8,
         v6: bool,
     },
+    /// A rule of the access list.
+    Deny {
+        handle: u8,
+        priority: u8,
+        changes: Vec<(u8, u8)>,
+    },
+    Allow(u8),
+    AclFlush,
+    /// A frame from the wire.
+    Frame(Vec<u8>),
 }
 
 fn rule(port: u8, v6: bool) -> ListenRule {
@@ -89,6 +102,25 @@ fuzz_target!(|steps: Vec<Step>| {
                     flags: u32::from(on).into(),
                     ..Default::default()
                 }));
+            }
+            Step::Deny {
+                handle,
+                priority,
+                changes,
+            } => {
+                let rule = deny(handle.into(), priority.into());
+                bytes = good(Request::AclAdd(rule));
+                for (place, value) in changes {
+                    if let Some(byte) = bytes.get_mut(usize::from(place)) {
+                        *byte ^= value;
+                    }
+                }
+            }
+            Step::Allow(handle) => bytes = good(acl_remove(handle.into())),
+            Step::AclFlush => bytes = good(Request::AclFlush),
+            Step::Frame(frame) => {
+                card.receive(&frame);
+                continue;
             }
             Step::Syn { port, v6 } => {
                 let client = Client {
