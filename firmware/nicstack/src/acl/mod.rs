@@ -10,6 +10,8 @@
 pub mod headers;
 pub mod rule;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 use crate::stats::Counter;
 use crate::{Memory, Nic};

@@ -18,7 +18,7 @@
 use super::headers::Headers;
 use super::rule::{self, Stored, WORDS};
 use crate::memory::{Region, Usage};
-use core::sync::atomic::{fence, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{fence, AtomicU32, AtomicU64, Ordering};
 
 /// Words of a slot: rule, [`FRAMES`], [`BYTES`].
 const SLOT: usize = WORDS + 2;
@@ -122,8 +122,8 @@ impl Acl {
         }
     }
 
-    /// The version and the rules of what is published.
-    fn published(&self, order: Ordering) -> (u32, u32) {
+    /// The version of what is published, and how many rules it has.
+    pub(super) fn published(&self, order: Ordering) -> (u32, u32) {
         let word = self.published.load(order);
         ((word >> 32) as u32, word as u32)
     }
@@ -150,35 +150,47 @@ impl Acl {
         headers: &Headers,
         len: usize,
     ) -> Result<Verdict, Busy> {
-        let parts = self.parts(memory);
-        'look: for _ in 0..TRIES {
-            let (version, used) = self.published(Ordering::Acquire);
-            let mut first = None;
-            for place in parts.order(version).iter().take(used as usize) {
-                let Some((_, slot)) = parts.slot(place) else {
-                    continue 'look;
-                };
-                if rule::matches(words(slot), headers) {
-                    first = Some((slot, rule::denies(words(slot))));
-                    break;
-                }
-            }
-            fence(Ordering::Acquire);
-            if self.begun.load(Ordering::Relaxed).wrapping_sub(version) > 1 {
+        for _ in 0..TRIES {
+            let Ok(first) = self.look(memory, headers) else {
                 continue;
-            }
-            let Some((slot, denies)) = first else {
+            };
+            let Some((verdict, slot)) = first else {
                 return Ok(Verdict::Allow);
             };
             slot[FRAMES].fetch_add(1, Ordering::Relaxed);
             slot[BYTES].fetch_add(len as u64, Ordering::Relaxed);
-            return Ok(if denies {
-                Verdict::Deny
-            } else {
-                Verdict::Allow
-            });
+            return Ok(verdict);
         }
         Err(Busy)
+    }
+
+    /// The first rule for `headers`: what it says, and its slot. [`Busy`] when what was seen may be no list that there was.
+    pub(super) fn look<'m>(
+        &self,
+        memory: &'m [AtomicU64],
+        headers: &Headers,
+    ) -> Result<Option<(Verdict, &'m [AtomicU64; SLOT])>, Busy> {
+        let parts = self.parts(memory);
+        let (version, used) = self.published(Ordering::Acquire);
+        let mut first = None;
+        for place in parts.order(version).iter().take(used as usize) {
+            let (_, slot) = parts.slot(place).ok_or(Busy)?;
+            if rule::matches(words(slot), headers) {
+                let denies = rule::denies(words(slot));
+                let verdict = if denies {
+                    Verdict::Deny
+                } else {
+                    Verdict::Allow
+                };
+                first = Some((verdict, slot));
+                break;
+            }
+        }
+        fence(Ordering::Acquire);
+        if self.begun.load(Ordering::Relaxed).wrapping_sub(version) > 1 {
+            return Err(Busy);
+        }
+        Ok(first)
     }
 
     /// Adds a rule.
@@ -266,7 +278,7 @@ impl Acl {
     }
 
     /// Begins the change after `version`: nothing of it is written before.
-    fn begin(&self, version: u32) -> u32 {
+    pub(super) fn begin(&self, version: u32) -> u32 {
         let next = version.wrapping_add(1);
         self.begun.store(next, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -295,6 +307,3 @@ impl Acl {
 fn load(order: &[AtomicU64], place: usize) -> Option<u64> {
     Some(order.get(place)?.load(Ordering::Relaxed))
 }
-
-#[cfg(test)]
-mod tests;
