@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! All that a worker may see of the access list while it changes, up to a number of switches between the threads: also what a
-//! memory with weak order may show it.
+//! memory with weak order may show it. The worker is the thread that is spawned: loom tries more orders of it than of the first.
 //!
 //! Run with more switches: `LOOM_MAX_PREEMPTIONS=4 cargo test -p nicstack --release --test acl_loom`.
 
@@ -142,15 +142,12 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 fn a_slot_is_used_again() {
     model(|| {
         let shared = Shared::new(2);
-        let host = shared.clone();
-        let changes = thread::spawn(move || {
-            host.add(&of(2, 1, action::ALLOW, TCP, [10, 0, 0, 1]));
-            host.remove(2);
-            host.add(&of(3, 1, action::ALLOW, 17, SOURCE));
-        });
-        assert!(!shared.passes());
-        changes.join().unwrap();
-        assert!(!shared.passes());
+        let worker = shared.clone();
+        let looks = thread::spawn(move || assert!(!worker.passes()));
+        shared.add(&of(2, 1, action::ALLOW, TCP, [10, 0, 0, 1]));
+        shared.remove(2);
+        shared.add(&of(3, 1, action::ALLOW, 17, SOURCE));
+        looks.join().unwrap();
     });
 }
 
@@ -159,14 +156,12 @@ fn a_slot_is_used_again() {
 fn one_goes_when_the_other_is_there() {
     model(|| {
         let shared = Shared::new(2);
-        let host = shared.clone();
-        let changes = thread::spawn(move || {
-            host.add(&of(2, 9, action::DENY, TCP, SOURCE));
-            host.remove(1);
-            host.add(&of(4, 7, action::DENY, 17, SOURCE));
-        });
-        assert!(!shared.passes());
-        changes.join().unwrap();
+        let worker = shared.clone();
+        let looks = thread::spawn(move || assert!(!worker.passes()));
+        shared.add(&of(2, 9, action::DENY, TCP, SOURCE));
+        shared.remove(1);
+        shared.add(&of(4, 7, action::DENY, 17, SOURCE));
+        looks.join().unwrap();
     });
 }
 
@@ -181,5 +176,23 @@ fn what_is_there_is_seen() {
         let changes = thread::spawn(move || host.add(&of(2, 1, action::DENY, TCP, SOURCE)));
         changes.join().unwrap();
         assert!(!shared.passes());
+    });
+}
+
+/// Who sees that there is a rule sees all of it.
+#[test]
+fn what_is_published_is_whole() {
+    model(|| {
+        // The slot of the new rule was never used.
+        let shared = Shared::new(2);
+        shared.remove(1);
+        let worker = shared.clone();
+        let looks = thread::spawn(move || {
+            if !worker.list.is_empty() {
+                assert!(!worker.passes());
+            }
+        });
+        shared.add(&of(2, 1, action::DENY, TCP, SOURCE));
+        looks.join().unwrap();
     });
 }
