@@ -581,6 +581,6 @@ fn others_are_not_concerned() {
     let order = nic.card.order(&Request::MemoryRead).unwrap();
     assert_eq!(
         order.len(),
-        cmd::MemoryReply::SIZE + 7 * cmd::MemoryUse::SIZE
+        cmd::MemoryReply::SIZE + 8 * cmd::MemoryUse::SIZE
     );
 }
