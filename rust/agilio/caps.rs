@@ -183,6 +183,14 @@ impl Caps {
                 .is_some_and(|found| found.features.get() & tlv::features::SPLICE != 0)
     }
 
+    /// Whether the firmware has an access list.
+    pub(crate) fn filters(&self) -> bool {
+        self.mbox.is_some()
+            && self
+                .acceltcp
+                .is_some_and(|found| found.features.get() & tlv::features::ACL != 0)
+    }
+
     /// Whether the card has all of `bits` of the control word.
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.ctrl & bits == bits

@@ -23,6 +23,7 @@ use crate::{
         work::Worker, //
     },
     offload::{
+        acl::Order,
         counters::{
             count_many,
             Counter, //
@@ -176,6 +177,10 @@ impl OffloadDevice for Card {
         self.dev.inquire(&mut Some(event))
     }
 
+    fn acl(&self, order: &mut Order) -> Result {
+        self.dev.inquire(order)
+    }
+
     fn counters(&self) -> Result<KVVec<u64>> {
         let mut counters: KVVec<u64> = KVVec::new();
         self.dev.inquire(&mut counters)?;
@@ -211,7 +216,7 @@ pub(super) struct Sender<'s, 'r, 'a> {
 
 impl Sender<'_, '_, '_> {
     /// Sends a command; its reply, when it is a `T`, is returned.
-    fn send<T: zerocopy::FromBytes>(&mut self, request: &Request) -> Result<T> {
+    pub(super) fn send<T: zerocopy::FromBytes>(&mut self, request: &Request) -> Result<T> {
         let mut reply = [0; REPLY_MAX];
         let wanted = (Header::SIZE + core::mem::size_of::<T>()).min(REPLY_MAX);
         self.exchange(request, reply.get_mut(..wanted).ok_or(EINVAL)?)?;

@@ -22,6 +22,7 @@ use crate::net::{
     pci::set_bus_master, //
 };
 use crate::offload::{
+    acl::List,
     device::changed,
     rules::Installed, //
 };
@@ -77,6 +78,8 @@ pub(crate) struct Control {
     pub(super) rss_table: [u8; regs::RSS_ITBL_SIZE],
     /// Feature bits of the control word, without those of [`Control::mode`].
     word: u32,
+    /// The access list.
+    pub(super) acl: List,
     /// Rules that the card has for listeners.
     pub(super) rules: Installed,
     /// The card takes commands of the offloads.
@@ -98,6 +101,7 @@ impl Control {
             rss_key: rss_key(),
             rss_table: [0; regs::RSS_ITBL_SIZE],
             word: caps.ctrl & !(ctrl::PROMISC | ctrl::L2MC),
+            acl: List::new(),
             rules: Installed::new(),
             attached: None,
         };
@@ -144,6 +148,7 @@ impl<'a> Vnic<'a> {
         set_bus_master(self.pdev, true);
         let result = self
             .request_irqs(control)
+            .and_then(|()| self.install_acl(control))
             .and_then(|()| self.install(dev, control));
         if let Err(err) = result {
             self.take_down(control);

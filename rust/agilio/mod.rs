@@ -5,9 +5,10 @@
 //! * [`regs`]: the BARs; [`caps`]: what the card can do; [`reconfig`]: its configuration channel.
 //! * [`ring_rx`], [`ring_tx`]: rings; [`vector`]: a ring pair with interrupt and poll function.
 //! * [`vnic`]: the network device; [`datapath`]: its rings coming and going; [`service`]: its health.
-//! * [`commands`]: what the offloads order.
+//! * [`commands`]: what the offloads order; [`acl`]: the access list.
 //! * [`ethtool`], [`stats`]: what the operator sees.
 
+mod acl;
 mod caps;
 mod commands;
 mod datapath;
@@ -114,7 +115,8 @@ impl Nic for Agilio {
     }
 }
 
-/// Stops whatever the card may be doing since a former driver.
+/// Stops whatever the card may be doing since a former driver. What it has left of an access list goes when the device
+/// is opened.
 fn quiesce(regs: &Arc<Regs<'_>>) -> Result {
     let reconfig = KBox::pin_init(reconfig::Reconfig::new(regs.clone()), GFP_KERNEL)?;
     reconfig.with(|session| {
@@ -140,14 +142,15 @@ fn announce(pdev: &pci::Device<Bound>, caps: &Caps, rings: u32) {
             ""
         }
     };
-    let (setup, teardown, splice) = (
+    let (setup, teardown, splice, filter) = (
         offload(features::SETUP, " setup"),
         offload(features::TEARDOWN, " teardown"),
         offload(features::SPLICE, " splice"),
+        offload(features::ACL, " acl"),
     );
     let (ours, minor_of_ours) = (found.version.get() >> 16, found.version.get() & 0xffff);
     dev_info!(
         pdev,
-        "Agilio VF, firmware ABI {major}.{minor}, {rings} ring pairs, AccelTCP {ours}.{minor_of_ours}{setup}{teardown}{splice}\n"
+        "Agilio VF, firmware ABI {major}.{minor}, {rings} ring pairs, AccelTCP {ours}.{minor_of_ours}{setup}{teardown}{splice}{filter}\n"
     );
 }

@@ -3,6 +3,7 @@
 //! What operators ask of a card: how it is, and what it has counted.
 
 use super::{
+    acl,
     commands::refusal,
     vnic::Vnic, //
 };
@@ -13,6 +14,7 @@ use crate::{
         genl::Event, //
     },
     offload::{
+        acl::Order,
         device::{
             Report,
             State,
@@ -41,10 +43,13 @@ use zerocopy::FromBytes;
 /// Most bytes of a reply.
 const REPLY_MAX: usize = 1024;
 
-/// Fills in a [`Report`] or counters, or sends an [`Event`] (RTNL).
+/// Fills in a [`Report`] or counters, sends an [`Event`], or carries out an [`Order`] (RTNL).
 pub(super) fn answer(dev: &Device<Vnic<'_>>, what: &mut dyn Any) -> Result {
     if let Some(report) = what.downcast_mut::<Report>() {
         return describe(dev, report);
+    }
+    if let Some(order) = what.downcast_mut::<Order>() {
+        return acl::order(dev, order);
     }
     if let Some(event) = what.downcast_mut::<Option<Event>>() {
         if let Some(event) = event.take() {

@@ -75,6 +75,11 @@ impl Health {
         self.stuck.store(true, Relaxed);
     }
 
+    /// It is not known what the card has.
+    pub(super) fn distrust(&self) {
+        self.stuck.store(true, Relaxed);
+    }
+
     /// Whether the card does not answer.
     pub(super) fn is_dead(&self) -> bool {
         self.dead.load(Relaxed)

@@ -31,6 +31,7 @@ use crate::net::{
         RxMode,
         Xmit, //
     },
+    flower::Flower,
     irq,
     page_pool,
     queue::TxLocked,
@@ -118,7 +119,8 @@ impl<'a> Vnic<'a> {
         let config = Config {
             features: hardware_features(&caps) | features::HIGHDMA,
             hw_features: hardware_features(&caps),
-            vlan_features: hardware_features(&caps) & !(features::RXCSUM | features::RXHASH),
+            vlan_features: hardware_features(&caps)
+                & !(features::RXCSUM | features::RXHASH | features::HW_TC),
             min_mtu: MIN_MTU,
             max_mtu: caps.max_mtu.min(largest_mtu(&caps)),
             tso_max_size: TSO_MAX_SIZE,
@@ -145,7 +147,7 @@ impl<'a> Vnic<'a> {
 
     /// The card as the offloads see it, if it can do any.
     pub(super) fn offload(&self) -> Option<&Arc<Card>> {
-        self.caps.sets_up().then_some(&self.card)
+        (self.caps.sets_up() || self.caps.filters()).then_some(&self.card)
     }
 
     /// Puts in front of a frame that it came from the wire, and returns by how many bytes; `None` when the card cannot
@@ -190,6 +192,9 @@ fn hardware_features(caps: &Caps) -> u64 {
     }
     if caps.has(ctrl::RSS2) {
         all |= features::RXHASH;
+    }
+    if caps.filters() {
+        all |= features::HW_TC;
     }
     all
 }
@@ -303,10 +308,17 @@ impl Driver for Vnic<'_> {
         dev.private().restart_with(dev, || dev.set_mtu(mtu))
     }
 
-    fn set_features(dev: &Device<Self>, features: u64) -> Result {
+    fn set_features(dev: &Device<Self>, wanted: u64) -> Result {
         let vnic = dev.private();
         let mut control = vnic.control.lock();
-        vnic.apply_features(&mut control, features)
+        if wanted & features::HW_TC == 0 && control.acl.has_tc() {
+            return Err(EBUSY);
+        }
+        vnic.apply_features(&mut control, wanted)
+    }
+
+    fn flower(dev: &Device<Self>, flower: Flower<'_>) -> Result {
+        dev.private().classify(flower)
     }
 
     fn tx_timeout(dev: &Device<Self>, queue: u32) {

@@ -24,6 +24,7 @@
 #include <net/page_pool/types.h>
 
 #include "closing.h"
+#include "flower.h"
 #include "held.h"
 #include "listening.h"
 #include "netlink.h"
@@ -41,6 +42,7 @@ static const u64 ACCELTCP_F_TSO6 = NETIF_F_TSO6;
 static const u64 ACCELTCP_F_GSO_MASK = NETIF_F_GSO_MASK;
 static const u64 ACCELTCP_F_HIGHDMA = NETIF_F_HIGHDMA;
 static const u64 ACCELTCP_F_RXHASH = NETIF_F_RXHASH;
+static const u64 ACCELTCP_F_HW_TC = NETIF_F_HW_TC;
 /* Room that napi_build_skb() needs behind the data of a buffer. */
 static const u32 ACCELTCP_SHINFO_SIZE =
 	SKB_DATA_ALIGN(sizeof(struct skb_shared_info));

@@ -50,6 +50,47 @@ static const struct nla_policy acceltcp_policy_del_nl_policy[ACCELTCP_A_POLICY_I
 	[ACCELTCP_A_POLICY_ID] = NLA_POLICY_MIN(NLA_U32, 1),
 };
 
+/* ACCELTCP_CMD_ACL_GET - do */
+static const struct nla_policy acceltcp_acl_get_do_nl_policy[ACCELTCP_A_ACL_HANDLE + 1] = {
+	[ACCELTCP_A_ACL_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[ACCELTCP_A_ACL_HANDLE] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+/* ACCELTCP_CMD_ACL_GET - dump */
+static const struct nla_policy acceltcp_acl_get_dump_nl_policy[ACCELTCP_A_ACL_IFINDEX + 1] = {
+	[ACCELTCP_A_ACL_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+/* ACCELTCP_CMD_ACL_ADD - do */
+static const struct nla_policy acceltcp_acl_add_nl_policy[ACCELTCP_A_ACL_UNTAGGED + 1] = {
+	[ACCELTCP_A_ACL_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[ACCELTCP_A_ACL_PRIORITY] = { .type = NLA_U16, },
+	[ACCELTCP_A_ACL_ACTION] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
+	[ACCELTCP_A_ACL_PROTOCOL] = { .type = NLA_U8, },
+	[ACCELTCP_A_ACL_FAMILY] = { .type = NLA_U8, },
+	[ACCELTCP_A_ACL_SOURCE] = NLA_POLICY_MAX_LEN(16),
+	[ACCELTCP_A_ACL_SOURCE_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+	[ACCELTCP_A_ACL_DESTINATION] = NLA_POLICY_MAX_LEN(16),
+	[ACCELTCP_A_ACL_DESTINATION_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+	[ACCELTCP_A_ACL_SOURCE_PORT_FIRST] = { .type = NLA_U16, },
+	[ACCELTCP_A_ACL_SOURCE_PORT_LAST] = { .type = NLA_U16, },
+	[ACCELTCP_A_ACL_DESTINATION_PORT_FIRST] = { .type = NLA_U16, },
+	[ACCELTCP_A_ACL_DESTINATION_PORT_LAST] = { .type = NLA_U16, },
+	[ACCELTCP_A_ACL_VLAN] = NLA_POLICY_RANGE(NLA_U16, 1, 4094),
+	[ACCELTCP_A_ACL_UNTAGGED] = { .type = NLA_FLAG, },
+};
+
+/* ACCELTCP_CMD_ACL_DEL - do */
+static const struct nla_policy acceltcp_acl_del_nl_policy[ACCELTCP_A_ACL_HANDLE + 1] = {
+	[ACCELTCP_A_ACL_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[ACCELTCP_A_ACL_HANDLE] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+/* ACCELTCP_CMD_ACL_FLUSH - do */
+static const struct nla_policy acceltcp_acl_flush_nl_policy[ACCELTCP_A_ACL_IFINDEX + 1] = {
+	[ACCELTCP_A_ACL_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
 /* Ops table for acceltcp */
 static const struct genl_split_ops acceltcp_nl_ops[] = {
 	{
@@ -123,6 +164,41 @@ static const struct genl_split_ops acceltcp_nl_ops[] = {
 		.cmd	= ACCELTCP_CMD_KEY_ROTATE,
 		.doit	= acceltcp_nl_key_rotate_doit,
 		.flags	= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= ACCELTCP_CMD_ACL_GET,
+		.doit		= acceltcp_nl_acl_get_doit,
+		.policy		= acceltcp_acl_get_do_nl_policy,
+		.maxattr	= ACCELTCP_A_ACL_HANDLE,
+		.flags		= GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= ACCELTCP_CMD_ACL_GET,
+		.dumpit		= acceltcp_nl_acl_get_dumpit,
+		.policy		= acceltcp_acl_get_dump_nl_policy,
+		.maxattr	= ACCELTCP_A_ACL_IFINDEX,
+		.flags		= GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd		= ACCELTCP_CMD_ACL_ADD,
+		.doit		= acceltcp_nl_acl_add_doit,
+		.policy		= acceltcp_acl_add_nl_policy,
+		.maxattr	= ACCELTCP_A_ACL_UNTAGGED,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= ACCELTCP_CMD_ACL_DEL,
+		.doit		= acceltcp_nl_acl_del_doit,
+		.policy		= acceltcp_acl_del_nl_policy,
+		.maxattr	= ACCELTCP_A_ACL_HANDLE,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= ACCELTCP_CMD_ACL_FLUSH,
+		.doit		= acceltcp_nl_acl_flush_doit,
+		.policy		= acceltcp_acl_flush_nl_policy,
+		.maxattr	= ACCELTCP_A_ACL_IFINDEX,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };
 

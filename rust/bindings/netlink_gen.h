@@ -29,6 +29,12 @@ int acceltcp_nl_policy_add_doit(struct sk_buff *skb, struct genl_info *info);
 int acceltcp_nl_policy_del_doit(struct sk_buff *skb, struct genl_info *info);
 int acceltcp_nl_policy_flush_doit(struct sk_buff *skb, struct genl_info *info);
 int acceltcp_nl_key_rotate_doit(struct sk_buff *skb, struct genl_info *info);
+int acceltcp_nl_acl_get_doit(struct sk_buff *skb, struct genl_info *info);
+int acceltcp_nl_acl_get_dumpit(struct sk_buff *skb,
+			       struct netlink_callback *cb);
+int acceltcp_nl_acl_add_doit(struct sk_buff *skb, struct genl_info *info);
+int acceltcp_nl_acl_del_doit(struct sk_buff *skb, struct genl_info *info);
+int acceltcp_nl_acl_flush_doit(struct sk_buff *skb, struct genl_info *info);
 
 enum {
 	ACCELTCP_NLGRP_DEVICES,

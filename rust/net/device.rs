@@ -7,6 +7,7 @@
 use super::{
     dma,
     ethtool,
+    flower::Flower,
     ops,
     queue::{
         TxLocked,
@@ -53,6 +54,8 @@ pub(crate) mod features {
     pub(crate) const HIGHDMA: u64 = bindings::ACCELTCP_F_HIGHDMA;
     /// Receive hash.
     pub(crate) const RXHASH: u64 = bindings::ACCELTCP_F_RXHASH;
+    /// Filters of tc on receive.
+    pub(crate) const HW_TC: u64 = bindings::ACCELTCP_F_HW_TC;
 }
 
 /// What became of a frame given to [`Driver::start_xmit`].
@@ -149,6 +152,9 @@ pub(crate) trait Driver: Send + Sync + Sized {
 
     /// Turns features on and off (`ndo_set_features`; RTNL).
     fn set_features(dev: &Device<Self>, features: u64) -> Result;
+
+    /// Takes a filter of tc at ingress, or gives it up (RTNL). For devices with [`features::HW_TC`].
+    fn flower(dev: &Device<Self>, flower: Flower<'_>) -> Result;
 
     /// A queue has been stopped for too long (`ndo_tx_timeout`; atomic).
     fn tx_timeout(dev: &Device<Self>, queue: u32);

@@ -13,7 +13,7 @@
 //! * [`netfilter`], [`pernet`]: a hook for incoming frames, and notice of namespaces that go.
 //! * [`closing`], [`splice`]: connections that their owners close, or join.
 //! * [`listeners`]: the sockets with the ULP that listen; [`listening`]: those of all applications.
-//! * [`genl`]: the generic netlink family.
+//! * [`genl`]: the generic netlink family; [`flower`]: filters of tc.
 //! * [`pci`]: functions that are network cards, and what belongs to one from probe to unbind.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
 //! * [`weak`]: a device for those who may outlive it; its service and its VLANs.
@@ -23,6 +23,7 @@ pub(crate) mod closing;
 pub(crate) mod device;
 pub(crate) mod dma;
 pub(crate) mod ethtool;
+pub(crate) mod flower;
 pub(crate) mod genl;
 pub(crate) mod global;
 pub(crate) mod irq;

@@ -10,6 +10,7 @@ use super::{
         RxMode,
         Xmit, //
     },
+    flower,
     queue::TxLocked,
     skb::SkBuff, //
 };
@@ -40,6 +41,7 @@ impl<T: Driver> Table<T> {
         ndo_validate_addr: Some(bindings::eth_validate_addr),
         ndo_change_mtu: Some(change_mtu::<T>),
         ndo_set_features: Some(set_features::<T>),
+        ndo_setup_tc: Some(flower::setup_tc::<T>),
         ndo_tx_timeout: Some(tx_timeout::<T>),
         ndo_get_stats64: Some(get_stats64::<T>),
         // SAFETY: All members are pointers or integers, for which zero means "not there".

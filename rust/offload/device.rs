@@ -3,6 +3,7 @@
 //! Cards, as the offloads see them.
 
 use super::{
+    acl::Order,
     credits::Credits,
     rules::Published,
     splice::pairs::Pairs, //
@@ -75,6 +76,10 @@ pub(crate) trait OffloadDevice: Send + Sync {
     /// when it does not answer.
     fn counters(&self) -> Result<KVVec<u64>>;
 
+    /// Has it do something with its access list, if it is the card that is meant (process context, RTNL not held).
+    /// `EOPNOTSUPP` when it has none, `ENODEV` when it is gone.
+    fn acl(&self, order: &mut Order) -> Result;
+
     /// Tells it to do something with a pair that it has (process context).
     fn splice_command(&self, message: &Splice) -> Result;
 }
@@ -124,7 +129,7 @@ pub(crate) struct Report {
 }
 
 /// Tables that there may be.
-pub(crate) const TABLES: usize = table::SPLICED_PAIRS as usize + 1;
+pub(crate) const TABLES: usize = table::ACL as usize + 1;
 
 /// High-water marks of a card's tables, by their numbers.
 pub(crate) struct Marks([Atomic<u32>; TABLES]);

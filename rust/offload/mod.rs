@@ -9,13 +9,14 @@
 //!   has set up; [`teardown`]: connections that a card ends; [`late`]: what is still on its way of those;
 //!   [`credits`]: how many a card takes; [`forecast`]: which are about to end; [`splice`]: connections that a card
 //!   relays; [`policy`]: what listeners get that do not ask;
-//!   [`counters`]: what is counted.
+//!   [`acl`]: frames that a card drops; [`counters`]: what is counted.
 //!
 //! Lock order: the device's own locks, then a pair's ([`splice`]), then a socket's, then the rules of the
 //! [`policy`], then the list of listeners. The locks of
 //! [`device`] and [`rules::Published`] are innermost.
 
 pub(crate) mod accept;
+pub(crate) mod acl;
 pub(crate) mod counters;
 pub(crate) mod credits;
 pub(crate) mod device;

@@ -117,6 +117,7 @@ fn put_table(message: &mut Message<'_>, table: &Table) -> Result {
         table::FLOWS => (b"flows", sram),
         table::BUFFERS => (b"buffers", dram),
         table::TIME_WAIT => (b"time-wait", dram),
+        table::ACL => (b"acl", sram),
         table::SPLICED_PAIRS => (b"spliced-pairs", sram),
         _ => (b"unknown", sram),
     };

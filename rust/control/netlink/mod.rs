@@ -2,6 +2,7 @@
 
 //! The operations of the netlink family (`Documentation/netlink/specs/acceltcp.yaml`).
 
+mod acl;
 mod counters;
 mod devices;
 mod events;
@@ -46,6 +47,10 @@ impl Handlers for Operations {
                 keys::demand();
                 Ok(())
             }
+            uapi::ACCELTCP_CMD_ACL_GET => acl::get(request, reply),
+            uapi::ACCELTCP_CMD_ACL_ADD => acl::add(request, reply),
+            uapi::ACCELTCP_CMD_ACL_DEL => acl::delete(request),
+            uapi::ACCELTCP_CMD_ACL_FLUSH => acl::flush(request),
             _ => Err(EOPNOTSUPP),
         }
     }
@@ -57,6 +62,7 @@ impl Handlers for Operations {
             uapi::ACCELTCP_CMD_LISTENER_GET => listeners::dump(request, page),
             uapi::ACCELTCP_CMD_PAIR_GET => pairs::dump(request, page),
             uapi::ACCELTCP_CMD_POLICY_GET => policy::dump(request, page),
+            uapi::ACCELTCP_CMD_ACL_GET => acl::dump(request, page),
             _ => Err(EOPNOTSUPP),
         }
     }

@@ -105,6 +105,10 @@ operations! { do
     acceltcp_nl_policy_del_doit(ACCELTCP_CMD_POLICY_DEL, bindings::ACCELTCP_A_POLICY_ID),
     acceltcp_nl_policy_flush_doit(ACCELTCP_CMD_POLICY_FLUSH, 0),
     acceltcp_nl_key_rotate_doit(ACCELTCP_CMD_KEY_ROTATE, 0),
+    acceltcp_nl_acl_get_doit(ACCELTCP_CMD_ACL_GET, bindings::ACCELTCP_A_ACL_HANDLE),
+    acceltcp_nl_acl_add_doit(ACCELTCP_CMD_ACL_ADD, bindings::ACCELTCP_A_ACL_UNTAGGED),
+    acceltcp_nl_acl_del_doit(ACCELTCP_CMD_ACL_DEL, bindings::ACCELTCP_A_ACL_HANDLE),
+    acceltcp_nl_acl_flush_doit(ACCELTCP_CMD_ACL_FLUSH, bindings::ACCELTCP_A_ACL_IFINDEX),
 }
 operations! { dump
     acceltcp_nl_device_get_dumpit(ACCELTCP_CMD_DEVICE_GET, 0),
@@ -112,4 +116,5 @@ operations! { dump
     acceltcp_nl_listener_get_dumpit(ACCELTCP_CMD_LISTENER_GET, 0),
     acceltcp_nl_pair_get_dumpit(ACCELTCP_CMD_PAIR_GET, bindings::ACCELTCP_A_PAIR_IFINDEX),
     acceltcp_nl_policy_get_dumpit(ACCELTCP_CMD_POLICY_GET, 0),
+    acceltcp_nl_acl_get_dumpit(ACCELTCP_CMD_ACL_GET, bindings::ACCELTCP_A_ACL_IFINDEX),
 }
