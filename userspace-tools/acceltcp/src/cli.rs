@@ -61,6 +61,9 @@ pub enum Command {
     /// Show and change the rules for unmodified applications
     #[command(subcommand)]
     Policy(commands::policy::Command),
+    /// Show and change access lists, by which cards drop frames of the wire
+    #[command(subcommand)]
+    Acl(commands::acl::Command),
     /// Keys of the cards' cookies
     #[command(subcommand)]
     Keys(commands::keys::Command),

@@ -24,7 +24,7 @@ impl fmt::Display for Section {
 }
 
 /// All of them, in order.
-pub const SECTIONS: [Section; 3] = [EXIT_STATUS, RULE_FILES, JSON];
+pub const SECTIONS: [Section; 4] = [EXIT_STATUS, RULE_FILES, ACCESS_LISTS, JSON];
 
 /// Exit statuses, for people.
 pub const EXIT_STATUS: Section = Section {
@@ -73,6 +73,12 @@ policy list   an array: id, priority, port_first, port_last, address,
               last_reason
 policy add    an object: id
 policy load   an object: rules
+acl list      an array: ifindex, device, handle, priority, action,
+              protocol, family (4, 6), source, source_len, destination,
+              destination_len, source_port_first, source_port_last,
+              destination_port_first, destination_port_last, vlan,
+              untagged, frames, bytes, origin
+acl add       an object: handle
 monitor       a line for each event: event (device, or lost when
               events came too fast), and for a device the members of
               status' devices
@@ -100,6 +106,32 @@ comment:
   --port 80 --uid www-data --offload setup,teardown,defer
   --address 10.0.0.0/8 --cgroup /system.slice/redis.service
   --offload none --priority 2000",
+};
+
+/// Rules of access lists, for people.
+pub const ACCESS_LISTS: Section = Section {
+    title: "Rules of access lists",
+    text: "\
+A rule is written in words, in any order; a frame must match all that
+is said, and what is not said matches all frames:
+
+  dev DEV           the card, by its network device
+  allow | deny      what becomes of a frame that matches
+  prio N            0 to 65535, 1000 unless given: the smallest is
+                    looked at first, among equals the oldest
+  proto NAME|N      tcp, udp, sctp, icmp, icmpv6, ... or a number
+  from PREFIX|any   source address
+  to PREFIX|any     destination address
+  port N[-M]        port of what stands before it, from or to; that of
+                    the destination where neither does
+  family inet|inet6 IPv4 or IPv6 only
+  vlan N|none       of this outer VLAN, or without a tag
+
+  acceltcp acl add dev nic0 prio 10 deny proto tcp from 192.0.2.0/24 to any port 80-90
+
+The first rule that matches decides, and what none matches is allowed.
+Only IPv4 and IPv6 are looked at; IPv6 does not work without ICMPv6,
+whose neighbour discovery a rule may deny as well.",
 };
 
 /// All of it, for `--help`.

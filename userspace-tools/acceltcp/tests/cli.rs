@@ -36,6 +36,15 @@ fn usage_errors() {
         &["policy", "add", "--max-data", "0"],
         &["policy", "add", "--dev", "a-name-that-is-too-long"],
         &["policy", "del", "0"],
+        &["acl", "add"],
+        &["acl", "add", "dev", "lo", "prio", "1"],
+        &[
+            "acl", "add", "dev", "lo", "deny", "proto", "tcp", "port", "9-8",
+        ],
+        &["acl", "add", "dev", "lo", "deny", "from", "10.0.0.1/8"],
+        &["acl", "add", "dev", "lo", "deny", "sideways"],
+        &["acl", "del", "dev", "lo"],
+        &["acl", "flush"],
         &["stats", "lo", "--reset"],
         &["top", "--interval", "0"],
         &["--color", "sometimes"],
@@ -65,6 +74,9 @@ fn without_the_module() {
         &["policy", "flush"],
         &["policy", "save"],
         &["keys", "rotate"],
+        &["acl", "list"],
+        &["acl", "add", "dev", "lo", "deny"],
+        &["acl", "flush", "dev", "lo"],
         &["monitor"],
     ] {
         let output = acceltcp(arguments);
@@ -201,6 +213,11 @@ fn man_pages() {
     assert_eq!(
         names,
         [
+            "acceltcp-acl-add.8",
+            "acceltcp-acl-del.8",
+            "acceltcp-acl-flush.8",
+            "acceltcp-acl-list.8",
+            "acceltcp-acl.8",
             "acceltcp-doctor.8",
             "acceltcp-keys-rotate.8",
             "acceltcp-keys.8",
@@ -224,6 +241,7 @@ fn man_pages() {
     for words in [
         ".SH \"EXIT STATUS\"",
         ".SH \"FILES OF RULES\"",
+        ".SH \"RULES OF ACCESS LISTS\"",
         ".SH JSON",
         "acceltcp\\-policy(8)",
         "\n0  all is done\n1 ",

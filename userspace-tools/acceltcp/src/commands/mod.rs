@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::{cli::Command, exit::Status, output::Output};
 
+pub mod acl;
 pub mod doctor;
 pub mod generate;
 pub mod keys;
@@ -25,6 +26,7 @@ pub fn run(command: Command, output: &mut Output<'_>) -> Result<Status> {
         Command::Listeners => listeners::run(output)?,
         Command::Splices(args) => splices::run(&args, output)?,
         Command::Policy(command) => policy::run(&command, output)?,
+        Command::Acl(command) => acl::run(&command, output)?,
         Command::Keys(command) => keys::run(&command)?,
         Command::Monitor => monitor::run(output)?,
         Command::Top(args) => top::run(&args, output)?,

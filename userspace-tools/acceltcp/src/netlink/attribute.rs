@@ -156,6 +156,11 @@ impl Attributes {
         self.bytes(kind, bytes)
     }
 
+    /// Adds a flag, if it is set.
+    pub fn flag(self, kind: u16, set: bool) -> Self {
+        self.bytes(kind, set.then(Vec::new))
+    }
+
     fn bytes(mut self, kind: u16, value: Option<Vec<u8>>) -> Self {
         self.0
             .extend(value.map(|value| DefaultNla::new(kind, value)));

@@ -6,6 +6,7 @@
 //! a size that is not right, a missing attribute or a cut message is an [`Error`]; attributes that are not
 //! known are skipped, as they belong to a later version.
 
+pub mod acl;
 pub mod attribute;
 mod connection;
 pub mod counter;
@@ -25,6 +26,6 @@ mod wire;
 pub use attribute::Attributes;
 pub use connection::{Connection, Object, Snapshot, Step};
 pub use error::Error;
-pub use names::{DeviceState, Memory, Offloads, Reason};
+pub use names::{AclAction, AclOrigin, DeviceState, Memory, Offloads, Reason};
 pub use packet::Packet;
 pub use wire::{Kernel, Wire};

@@ -66,6 +66,37 @@ enumeration! {
 }
 
 enumeration! {
+    /// What becomes of a frame that a rule of an access list matches.
+    AclAction {
+        /// It goes on.
+        Allow = ACCELTCP_ACL_ACTION_ALLOW, "allow";
+        /// The card drops it.
+        Deny = ACCELTCP_ACL_ACTION_DENY, "deny";
+    }
+}
+
+impl AclAction {
+    /// Its number.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Allow => uapi::ACCELTCP_ACL_ACTION_ALLOW,
+            Self::Deny => uapi::ACCELTCP_ACL_ACTION_DENY,
+            Self::Unknown(number) => number,
+        }
+    }
+}
+
+enumeration! {
+    /// Who has made a rule of an access list.
+    AclOrigin {
+        /// An operator.
+        Operator = ACCELTCP_ACL_ORIGIN_OPERATOR, "operator";
+        /// A filter of tc.
+        Tc = ACCELTCP_ACL_ORIGIN_TC, "tc";
+    }
+}
+
+enumeration! {
     /// Memory of a card.
     Memory {
         /// On the chip.

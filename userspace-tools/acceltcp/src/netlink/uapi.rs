@@ -75,6 +75,16 @@ numbers! {
     /// State of a card: dead.
     ACCELTCP_DEVICE_STATE_DEAD: u32 = 3;
 
+    /// What becomes of a frame: allow.
+    ACCELTCP_ACL_ACTION_ALLOW: u32 = 1;
+    /// What becomes of a frame: deny.
+    ACCELTCP_ACL_ACTION_DENY: u32 = 2;
+
+    /// Who has made a rule of an access list: operator.
+    ACCELTCP_ACL_ORIGIN_OPERATOR: u32 = 0;
+    /// Who has made a rule of an access list: tc.
+    ACCELTCP_ACL_ORIGIN_TC: u32 = 1;
+
     /// Attribute `ifindex` of a device.
     ACCELTCP_A_DEVICE_IFINDEX: u16 = 1;
     /// Attribute `ifname` of a device.
@@ -190,6 +200,45 @@ numbers! {
     /// Attribute `last-reason` of a policy.
     ACCELTCP_A_POLICY_LAST_REASON: u16 = 15;
 
+    /// Attribute `ifindex` of a rule of an access list.
+    ACCELTCP_A_ACL_IFINDEX: u16 = 1;
+    /// Attribute `handle` of a rule of an access list.
+    ACCELTCP_A_ACL_HANDLE: u16 = 2;
+    /// Attribute `priority` of a rule of an access list.
+    ACCELTCP_A_ACL_PRIORITY: u16 = 3;
+    /// Attribute `action` of a rule of an access list.
+    ACCELTCP_A_ACL_ACTION: u16 = 4;
+    /// Attribute `protocol` of a rule of an access list.
+    ACCELTCP_A_ACL_PROTOCOL: u16 = 5;
+    /// Attribute `family` of a rule of an access list.
+    ACCELTCP_A_ACL_FAMILY: u16 = 6;
+    /// Attribute `source` of a rule of an access list.
+    ACCELTCP_A_ACL_SOURCE: u16 = 7;
+    /// Attribute `source-len` of a rule of an access list.
+    ACCELTCP_A_ACL_SOURCE_LEN: u16 = 8;
+    /// Attribute `destination` of a rule of an access list.
+    ACCELTCP_A_ACL_DESTINATION: u16 = 9;
+    /// Attribute `destination-len` of a rule of an access list.
+    ACCELTCP_A_ACL_DESTINATION_LEN: u16 = 10;
+    /// Attribute `source-port-first` of a rule of an access list.
+    ACCELTCP_A_ACL_SOURCE_PORT_FIRST: u16 = 11;
+    /// Attribute `source-port-last` of a rule of an access list.
+    ACCELTCP_A_ACL_SOURCE_PORT_LAST: u16 = 12;
+    /// Attribute `destination-port-first` of a rule of an access list.
+    ACCELTCP_A_ACL_DESTINATION_PORT_FIRST: u16 = 13;
+    /// Attribute `destination-port-last` of a rule of an access list.
+    ACCELTCP_A_ACL_DESTINATION_PORT_LAST: u16 = 14;
+    /// Attribute `vlan` of a rule of an access list.
+    ACCELTCP_A_ACL_VLAN: u16 = 15;
+    /// Attribute `untagged` of a rule of an access list.
+    ACCELTCP_A_ACL_UNTAGGED: u16 = 16;
+    /// Attribute `frames` of a rule of an access list.
+    ACCELTCP_A_ACL_FRAMES: u16 = 17;
+    /// Attribute `bytes` of a rule of an access list.
+    ACCELTCP_A_ACL_BYTES: u16 = 18;
+    /// Attribute `origin` of a rule of an access list.
+    ACCELTCP_A_ACL_ORIGIN: u16 = 19;
+
     /// Command `device-get`.
     ACCELTCP_CMD_DEVICE_GET: u8 = 1;
     /// Command `counter-get`.
@@ -212,6 +261,14 @@ numbers! {
     ACCELTCP_CMD_KEY_ROTATE: u8 = 10;
     /// Command `device-ntf`.
     ACCELTCP_CMD_DEVICE_NTF: u8 = 11;
+    /// Command `acl-get`.
+    ACCELTCP_CMD_ACL_GET: u8 = 12;
+    /// Command `acl-add`.
+    ACCELTCP_CMD_ACL_ADD: u8 = 13;
+    /// Command `acl-del`.
+    ACCELTCP_CMD_ACL_DEL: u8 = 14;
+    /// Command `acl-flush`.
+    ACCELTCP_CMD_ACL_FLUSH: u8 = 15;
 }
 
 #[cfg(test)]
