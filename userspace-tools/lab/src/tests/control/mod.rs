@@ -94,7 +94,7 @@ fn tool(context: &Context<'_>) -> Result<()> {
 }
 
 fn netlink(context: &Context<'_>) -> Result<()> {
-    let session = context.start(context.session())?;
+    let session = context.start(context.session().model_args(["--acl", "300"]))?;
     let files = serde_json::Value::from_iter(FILES);
     let script = |text: &str, input: &str| {
         Cmd::new(["python3", "-c", text])

@@ -22,6 +22,9 @@ from pyynl.lib import NlError, YnlFamily  # noqa: E402
 SOL_TCP, TCP_ULP, SOL_ACCELTCP, ACCELTCP_OFFLOAD, TCP_MD5SIG = 6, 31, 300, 1, 14
 IPPROTO_MPTCP = 262
 CARD_IP = "10.99.0.2"
+LOOPBACK = 1
+# Rules of the access list, as the card was told.
+ACL_ROOM = 300
 # For what a worker or the card does by itself, in seconds.
 PATIENCE = 30
 
@@ -268,6 +271,107 @@ def policy(card):
     ynl.do("policy-flush", {})
 
 
+def acl(card):
+    def rules(args=None):
+        return list(ynl.dump("acl-get", args or {}))
+
+    def add(**more):
+        return ynl.do("acl-add", {"ifindex": card, "action": "deny", **more})["handle"]
+
+    check(rules() == [] and rules({"ifindex": card}) == [], "no rules at first")
+    wrong = [
+        (errno.ENODEV, "no card", {"ifindex": 9999}),
+        (errno.ENODEV, "no card", {"ifindex": LOOPBACK}),
+        (errno.ERANGE, "", {"ifindex": 0}),
+        (errno.EINVAL, "address", {"source": "10.0.0.1", "source-len": 8}),
+        (errno.EINVAL, "address", {"source": "10.0.0.0", "source-len": 33}),
+        (errno.EINVAL, "address", {"destination": "2001:db8::1", "destination-len": 64}),
+        (errno.ERANGE, "", {"destination": "::", "destination-len": 129}),
+        (errno.EINVAL, "prefix length", {"destination-len": 8}),
+        (errno.EINVAL, "together", {"source": "10.0.0.1", "destination": "::1"}),
+        (errno.EINVAL, "together", {"source": "10.0.0.1", "family": 6}),
+        (errno.EINVAL, "4 or 6", {"family": 5}),
+        (errno.EINVAL, "first one", {"protocol": 6, "source-port-last": 8}),
+        (errno.EINVAL, "below", {"protocol": 6, "destination-port-first": 9, "destination-port-last": 8}),
+        (errno.EINVAL, "ports need", {"destination-port-first": 80}),
+        (errno.EINVAL, "ports need", {"protocol": 1, "source-port-first": 80}),
+        (errno.ERANGE, "", {"vlan": 0}),
+        (errno.ERANGE, "", {"vlan": 4095}),
+        (errno.EINVAL, "no tag", {"vlan": 1, "untagged": True}),
+    ]
+    for code, text, args in wrong:
+        refused(code, text, "acl-add", {"ifindex": card, "action": "deny", **args})
+    refused(errno.EINVAL, "", "acl-add", {"ifindex": card})
+    refused(errno.EINVAL, "", "acl-add", {"action": "deny"})
+    refused(errno.ERANGE, "", "acl-add", {"ifindex": card, "action": 3})
+    refused(errno.ERANGE, "", "acl-add", {"ifindex": card, "action": 0})
+    for operation in ("acl-get", "acl-del"):
+        refused(errno.ENOENT, "no rule", operation, {"ifindex": card, "handle": 77777})
+        refused(errno.EINVAL, "", operation, {"ifindex": card})
+        refused(errno.EINVAL, "", operation, {"handle": 1})
+        refused(errno.ENODEV, "no card", operation, {"ifindex": 9999, "handle": 1})
+    refused(errno.ENODEV, "no card", "acl-flush", {"ifindex": 9999})
+    refused(errno.EINVAL, "", "acl-flush", {})
+    try:
+        rules({"ifindex": 9999})
+    except NlError as error:
+        check(abs(error.error) == errno.ENODEV, error)
+    else:
+        raise AssertionError("rules of no card")
+    check(rules() == [], "refusals leave nothing")
+
+    # All that a rule can say comes back, also at the ends of what it can be; none of these meets the lab's frames.
+    kinds = [
+        {"priority": 0, "protocol": 6, "source": "192.0.2.0", "source-len": 24,
+         "destination": "198.51.100.1", "destination-len": 32,
+         "source-port-first": 0, "source-port-last": 65535,
+         "destination-port-first": 80, "destination-port-last": 80, "vlan": 4094},
+        {"priority": 65535, "source": "2001:db8::", "source-len": 32, "untagged": True},
+        {"priority": 7, "family": 4, "protocol": 255},
+        {"priority": 7, "family": 6, "protocol": 0, "action": "allow"},
+    ]
+    handles = [add(**kind) for kind in kinds]
+    check(len(set(handles)) == len(handles) and 0 not in handles, handles)
+    for kind, handle in zip(kinds, handles):
+        told = ynl.do("acl-get", {"ifindex": card, "handle": handle})
+        for key, value in {"action": "deny", "origin": "operator", "frames": 0, "bytes": 0, **kind}.items():
+            check(told[key] == value, key, told)
+        family = 4 if "." in kind.get("source", "") else 6
+        check(told["family"] == kind.get("family", family), told)
+        known = {"ifindex", "handle", "action", "origin", "frames", "bytes", "family", *kind}
+        check(set(told) == known, set(told) ^ known)
+    order = [handles[0], handles[2], handles[3], handles[1]]
+    check([told["handle"] for told in rules()] == order, rules())
+    check(rules({"ifindex": card}) == rules(), "of a card")
+    # A rule that says nothing else has the priority in the middle, and both families.
+    plain = add(protocol=253)
+    told = ynl.do("acl-get", {"ifindex": card, "handle": plain})
+    check(told["priority"] == 1000 and "family" not in told and "source" not in told, told)
+    ynl.do("acl-del", {"ifindex": card, "handle": handles[2]})
+    refused(errno.ENOENT, "no rule", "acl-del", {"ifindex": card, "handle": handles[2]})
+    check([told["handle"] for told in rules()] == [handles[0], handles[3], plain, handles[1]], rules())
+    ynl.do("acl-flush", {"ifindex": card})
+    check(rules() == [], "flushed")
+
+    # As many as the card has room for, which is told, and in more than one message; whether the link is up or not.
+    used = {table["name"]: table for table in ynl.do("device-get", {"ifindex": card})["table"]}["acl"]
+    check((used["used"], used["capacity"], used["memory"]) == (0, ACL_ROOM, "sram"), used)
+    all_of_them = [add(protocol=253) for _ in range(ACL_ROOM)]
+    refused(errno.ENOSPC, "no room", "acl-add", {"ifindex": card, "action": "deny", "protocol": 253})
+    check([told["handle"] for told in rules()] == all_of_them, "all are told")
+    used = {table["name"]: table for table in ynl.do("device-get", {"ifindex": card})["table"]}["acl"]
+    check(used["used"] == ACL_ROOM and used["refused"] == 1, used)
+    os.system("ip link set nic0 down")
+    refused(errno.ENOSPC, "no room", "acl-add", {"ifindex": card, "action": "deny", "protocol": 253})
+    ynl.do("acl-del", {"ifindex": card, "handle": all_of_them.pop()})
+    all_of_them.append(add(protocol=253))
+    check(os.system("ip link set nic0 up") == 0, "up")
+    check([told["handle"] for told in rules()] == all_of_them, "all are told again")
+    ynl.do("acl-flush", {"ifindex": card})
+    ynl.do("acl-flush", {"ifindex": card})
+    check(rules() == [], "flushed")
+
+
 def no_permission():
     """Another user may look, and may not change anything."""
     pid = os.fork()
@@ -278,8 +382,10 @@ def no_permission():
             check(len(list(ynl.dump("device-get", {}))) == 1, "may look")
             for operation, args in (
                     ("policy-add", {"offloads": {"setup"}}), ("policy-del", {"id": 1}), ("policy-flush", {}),
-                    ("key-rotate", {}), ("counter-reset", {})):
+                    ("key-rotate", {}), ("counter-reset", {}), ("acl-add", {"ifindex": ifindex, "action": "deny"}),
+                    ("acl-del", {"ifindex": ifindex, "handle": 1}), ("acl-flush", {"ifindex": ifindex})):
                 refused(errno.EPERM, "", operation, args)
+            check(list(ynl.dump("acl-get", {})) == [], "may look at rules")
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
@@ -303,12 +409,16 @@ def broken_messages():
         check(kind == 2, "no error", kind)
         return -struct.unpack_from("=i", answer, 16)[0]
 
-    policy_add, policy_del = 7, 8
+    policy_add, policy_del, acl_add = 7, 8, 13
     long_attribute = struct.pack("=HHI", 400, 10, 1)
     unknown = struct.pack("=HHI", 8, 200, 1)
     short = struct.pack("=HHI", 5, 10, 1)
     for payload in (long_attribute, unknown, short, b"\xff" * 40, b"\x08"):
         code = send(payload, policy_add)
+        check(code in (errno.EINVAL, errno.ERANGE), payload, code)
+    for payload in (struct.pack("=HHI", 400, 1, 1), struct.pack("=HHI", 8, 99, 1), struct.pack("=HHH", 6, 3, 1) + b"\0\0",
+                    struct.pack("=HH", 4, 7), struct.pack("=HH20x", 24, 7), b"\xff" * 24):
+        code = send(payload, acl_add)
         check(code in (errno.EINVAL, errno.ERANGE), payload, code)
     check(send(b"", 250) == errno.EOPNOTSUPP, "unknown command")
     check(send(b"", policy_del) == errno.EINVAL, "nothing named")
@@ -324,6 +434,10 @@ def namespaces():
             globals()["ynl"] = family()
             check(list(ynl.dump("device-get", {})) == [], "no card here")
             check(list(ynl.dump("policy-get", {})) == [], "no rule here")
+            check(list(ynl.dump("acl-get", {})) == [], "no list here")
+            for operation, args in (("acl-add", {"action": "deny"}), ("acl-del", {"handle": 1}), ("acl-flush", {}),
+                                    ("acl-get", {"handle": 1})):
+                refused(errno.ENODEV, "no card", operation, {"ifindex": ifindex, **args})
             number = ynl.do("policy-add", {"offloads": {"setup"}})["id"]
             sock = listener(7001)
             entry = settled(7001)
@@ -340,6 +454,7 @@ def namespaces():
 ready, done = os.pipe(), os.pipe()
 ifindex = devices()
 policy(ifindex)
+acl(ifindex)
 counters(ifindex)
 check(list(ynl.dump("pair-get", {})) == [], "no pairs")
 ynl.do("key-rotate", {})

@@ -79,10 +79,40 @@ def changes():
     run("stats", "--reset")
 
 
+def acl():
+    """Each command on access lists; none of the rules meets a frame of the lab."""
+    added = json.loads(run("-j", "acl", "add", *"dev nic0 prio 10 deny proto tcp from 192.0.2.0/24 port 1-2 "
+                           "to any port 80-90".split()))
+    told_last = run("acl", "add", *"allow dev nic0 family inet6 proto 253 vlan 7".split())
+    check(told_last.startswith("rule "), told_last)
+    rules = told("acl", "list")
+    check([(rule["handle"], rule["priority"], rule["action"]) for rule in rules]
+          == [(added["handle"], 10, "deny"), (int(told_last.split()[1]), 1000, "allow")], rules)
+    check(all(rule["device"] == "nic0" and rule["origin"] == "operator" for rule in rules), rules)
+    check((rules[0]["source"], rules[0]["source_len"], rules[0]["destination_port_last"]) == ("192.0.2.0", 24, 90), rules)
+    check(rules[1]["vlan"] == 7 and rules[1]["family"] == 6, rules)
+    text = run("acl", "list", "dev", "nic0")
+    check("proto tcp from 192.0.2.0/24 port 1-2 to any port 80-90" in text and "family inet6" in text, text)
+    for wrong in (["add"], ["add", "dev", "nic0"], ["add", "dev", "nic0", "deny", "from", "10.0.0.1/8"],
+                  ["add", "dev", "nic0", "deny", "prio", "65536"], ["add", "dev", "nic0", "deny", "with", "care"],
+                  ["del", "dev", "nic0"], ["flush"], ["list", "nic0"]):
+        run("acl", *wrong, code=2)
+    check("ports need" in run("acl", "add", "dev", "nic0", "deny", "port", "80", code=1), "says why")
+    run("acl", "add", "dev", "lo", "deny", code=1)
+    run("acl", "add", "dev", "eth77", "deny", code=1)
+    run("acl", "list", "dev", "lo", code=1)
+    run("acl", "del", "dev", "nic0", "handle", str(rules[0]["handle"]))
+    check("no rule" in run("acl", "del", "dev", "nic0", "handle", str(rules[0]["handle"]), code=1), "twice")
+    check(len(told("acl", "list")) == 1, "one is left")
+    run("acl", "flush", "dev", "nic0")
+    check(told("acl", "list") == [], "flushed")
+
+
 def no_permission():
     nobody = 65534
     check("nic0" in run("status", user=nobody), "everyone may look")
-    for args in (["policy", "add"], ["policy", "flush"], ["keys", "rotate"], ["stats", "--reset"]):
+    for args in (["policy", "add"], ["policy", "flush"], ["keys", "rotate"], ["stats", "--reset"],
+                 ["acl", "add", "dev", "nic0", "deny"], ["acl", "flush", "dev", "nic0"]):
         run(*args, code=4, user=nobody)
 
 
@@ -136,6 +166,7 @@ def no_module():
 
 views()
 changes()
+acl()
 no_permission()
 monitor()
 top()
