@@ -109,6 +109,14 @@ impl<'a> Reconfig<'a> {
         })
     }
 
+    /// Gives a card that has not answered another chance, as nobody asks for its heartbeat while its device is down.
+    pub(crate) fn retry(&self) {
+        let dead = *self.state.lock() == State::Dead;
+        if dead {
+            let _ = self.heartbeat();
+        }
+    }
+
     /// Asks the card for a sign of life without waiting, and returns whether it gave one since the last
     /// call.
     pub(crate) fn heartbeat(&self) -> bool {

@@ -203,6 +203,7 @@ impl Driver for Vnic<'_> {
     fn open(dev: &Device<Self>) -> Result {
         let vnic = dev.private();
         let mut control = vnic.control.lock();
+        vnic.reconfig.retry();
         vnic.up(dev, &mut control)?;
         vnic.service.run_service_in(0);
         Ok(())

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What operators touch: netlink and the policy.
+//! What operators touch: netlink, the policy and access lists.
 
+mod acl;
 mod policy;
 
 use std::time::Duration;
@@ -58,6 +59,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "each command of the operators' tool, wrong input, no permission, no module",
             300,
             tool,
+        ),
+        case(
+            "acl",
+            "whom an access list keeps out, also of connections that there are, and also when the card is reset",
+            400,
+            acl::acl,
         ),
         case(
             "policy",
