@@ -3,6 +3,7 @@
 //! What operators touch: netlink, the policy and access lists.
 
 mod acl;
+mod acl_tc;
 mod policy;
 
 use std::time::Duration;
@@ -65,6 +66,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "whom an access list keeps out, also of connections that there are, and also when the card is reset",
             400,
             acl::acl,
+        ),
+        case(
+            "acl-tc",
+            "flower filters of tc in the access list: what they keep out, counts, what the card refuses",
+            400,
+            acl_tc::tc,
         ),
         case(
             "policy",
