@@ -62,8 +62,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         mac: cli.mac,
         rings: usize::from(cli.rings),
         format: cli.datapath,
-        features: (!cli.plain)
-            .then_some(features::SETUP | features::TEARDOWN | features::SPLICE | features::ACL),
+        features: (!cli.plain).then_some(
+            features::SETUP
+                | features::TEARDOWN
+                | features::SPLICE
+                | features::ACL
+                | features::FLOWS,
+        ),
     };
     let host_capture = match &cli.host_pcap {
         Some(path) => Some(Capture::create(path, "host").context("cannot capture")?),

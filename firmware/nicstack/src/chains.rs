@@ -217,6 +217,11 @@ impl Pool {
             .map(|number| number as u32)
     }
 
+    /// How many numbers were ever taken: those below this one.
+    pub(crate) fn ever_taken(&self) -> u32 {
+        self.fresh.load(Ordering::Acquire) as u32
+    }
+
     /// Gives `number` back.
     pub(crate) fn give(&self, number: u32, link: &AtomicU64) {
         let mut head = self.free.load(Ordering::Relaxed);

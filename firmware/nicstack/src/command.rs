@@ -20,14 +20,36 @@ const MAX_TEMPLATES: u32 = 0xffff - TxMeta::MAX_WITH_TYPES as u32;
 /// Tables of [`cmd::kind::MEMORY_READ`].
 const TABLES: usize = 8;
 
+/// The memory of the host, as the port reaches it.
+pub trait HostMemory {
+    /// Writes `bytes` at `address`; all of them, or none when the bus or the host does not let the card.
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Unreachable>;
+}
+
+/// There is no memory at an address that the card may write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreachable;
+
 impl<M: Memory> Nic<M> {
     /// Carries out the command at the front of `bytes`, writes its reply to `reply` and returns the reply's
     /// length. A `reply` of [`Nic::REPLY_MAX`] bytes has room for every reply; without room there is none (0).
+    /// Commands that write to the host's memory are not known to a port that has none.
     pub fn command(&self, now: Instant, bytes: &[u8], reply: &mut [u8]) -> usize {
+        self.command_with(now, bytes, reply, None)
+    }
+
+    /// The same, with the host's memory for commands that write there.
+    pub fn command_with(
+        &self,
+        now: Instant,
+        bytes: &[u8],
+        reply: &mut [u8],
+        host: Option<&mut dyn HostMemory>,
+    ) -> usize {
         let _guard = Lock::take(&self.control);
         let (header, done) = match Request::parse(bytes) {
             Ok((header, request)) => {
-                let done = self.carry_out(now, &request, &header, reply);
+                let done = self.carry_out(now, &request, &header, reply, host);
                 (header, done)
             }
             Err(refusal) => (refusal.header, Err(refusal.errno)),
@@ -50,6 +72,7 @@ impl<M: Memory> Nic<M> {
         request: &Request,
         header: &Header,
         reply: &mut [u8],
+        host: Option<&mut dyn HostMemory>,
     ) -> Result<usize, u8> {
         let attached = self.attached.load(Ordering::Relaxed);
         if !attached && needs_attachment(request) {
@@ -131,7 +154,10 @@ impl<M: Memory> Nic<M> {
                 answer(self.acl_reply().as_bytes())
             }
             Request::AclRead(name) => answer(self.acl_counts(name.handle.get())?.as_bytes()),
-            Request::FlowsRead(_) => Err(cmd::EOPNOTSUPP),
+            Request::FlowsRead(read) => {
+                let host = host.ok_or(cmd::EOPNOTSUPP)?;
+                answer(self.flows_read(now, read, host)?.as_bytes())
+            }
         }
     }
 

@@ -7,13 +7,17 @@
 mod closing;
 mod common;
 
+use acceltcp_abi::cmd::Request;
+use acceltcp_abi::flows::{state, Flow, FlowsRead};
 use closing::*;
 use common::*;
+use nicstack::command::{HostMemory, Unreachable};
 use nicstack::memory::Capacity;
 use nicstack::stats::Counter;
 use nicstack::wire::tcp::Flags;
 use nicstack::{Instant, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use zerocopy::FromBytes;
 
 const WORKERS: u64 = 3;
 const ROUNDS: u64 = 3000;
@@ -44,7 +48,33 @@ impl Output for Watch<'_> {
     }
 }
 
+/// A host that looks at the list of connections: no entry is torn.
+struct Entries;
+
+impl HostMemory for Entries {
+    fn write(&mut self, _: u64, bytes: &[u8]) -> Result<(), Unreachable> {
+        for flow in <[Flow]>::ref_from_bytes(bytes).unwrap() {
+            assert_eq!((flow.family, flow.local_port.get()), (4, PORT));
+            let port = usize::from(flow.peer_port.get()) % PORTS;
+            let left = flow.unacknowledged.get() as usize;
+            match flow.state {
+                state::FIN_WAIT_1 | state::CLOSING => assert!((1..=port * 250 + 1).contains(&left)),
+                state::FIN_WAIT_2 | state::TIME_WAIT => assert_eq!(left, 0),
+                other => panic!("state {other}"),
+            }
+        }
+        Ok(())
+    }
+}
+
 fn run(time_wait_ms: u32) {
+    let mut list = [0; Request::MAX];
+    Request::FlowsRead(FlowsRead {
+        room: 4096.into(),
+        states: state::ALL.into(),
+        ..FlowsRead::default()
+    })
+    .emit(0, &mut list);
     let capacity = Capacity {
         flows: PORTS as u32 - 4,
         buffers: 20,
@@ -90,6 +120,12 @@ fn run(time_wait_ms: u32) {
                             message.time_wait_ms = time_wait_ms.into();
                             handed.fetch_add(1, Ordering::Relaxed);
                             nic.hand_over(now, &message, &frame, &mut out);
+                            continue;
+                        }
+                        2 if pick % 3 == 0 => {
+                            let mut reply = [0; 16];
+                            nic.command_with(now, &list, &mut reply, Some(&mut Entries));
+                            assert_eq!(reply[1], 0, "refused");
                             continue;
                         }
                         2 => {

@@ -32,6 +32,10 @@ pub const EMSGSIZE: u8 = 90;
 pub const ENOTCONN: u8 = 107;
 /// Errno for a key that another rule has (`EEXIST`).
 pub const EEXIST: u8 = 17;
+/// Errno for an address that the card cannot write to (`EFAULT`).
+pub const EFAULT: u8 = 14;
+/// Errno for what another core has for too long (`EBUSY`).
+pub const EBUSY: u8 = 16;
 /// Errno for a bad value (`EINVAL`).
 pub const EINVAL: u8 = mbox::EINVAL as u8;
 /// Errno for a command that the device does not know (`EOPNOTSUPP`).

@@ -3,12 +3,15 @@
 //! Lists of the connections that the card ends.
 //!
 //! The host gives a buffer, and the card writes as many entries there as fit and tells where to go on. A connection that is there
-//! all the time is in the list once; one that comes, goes or changes its table meanwhile may be missing, or be there
-//! twice with different states. It needs [`super::tlv::features::FLOWS`].
+//! all the time is in the list once; one that comes or goes meanwhile may be missing, and one that goes to TIME-WAIT, or
+//! begins its time there anew, may be missing or be there twice. It needs [`super::tlv::features::FLOWS`].
 
 use super::wire::wire;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Most bytes that a command writes.
+pub const MAX_ROOM: u32 = 1 << 16;
 
 /// States of a connection (RFC 9293 section 3.3.2).
 pub mod state {
@@ -31,7 +34,7 @@ wire! {
     pub struct FlowsRead, 24 {
         /// Where to write, in the host's memory.
         pub address: U64,
-        /// Room there, in bytes; at least one [`Flow`].
+        /// Room there, in bytes; at least one [`Flow`]. What is beyond [`MAX_ROOM`] is not used.
         pub room: U32,
         /// 0 to begin; else [`FlowsReply::next`] of the last reply.
         pub next: U32,
@@ -47,7 +50,8 @@ wire! {
     pub struct FlowsReply, 8 {
         /// Entries that were written.
         pub count: U32,
-        /// Where to go on; 0 at the end. There may be more though no entry was written: a command looks at so many places only.
+        /// Where to go on, larger than where this began; 0 at the end. There may be more though no entry was written: a command looks
+        /// at so many places only.
         pub next: U32,
     }
 }

@@ -4,12 +4,23 @@
 
 use super::card::Card;
 use super::datapath::{Condition, Datapath};
+use super::dma::Dma;
 use super::mailbox;
 use super::moderation::{Direction, Limit, Limits};
 use super::registers::{Registers, ME_FREQ_MHZ};
 use super::settings::{rx_rings, tx_rings, ConfigError, Settings};
 use crate::counters::Counter;
 use acceltcp_abi::regs::{self, ctrl, update};
+use nicstack::command::{HostMemory, Unreachable};
+
+/// The host's memory, for commands.
+struct Host<'a>(Dma<'a>);
+
+impl HostMemory for Host<'_> {
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Unreachable> {
+        self.0.write(address, &[bytes]).map_err(|_| Unreachable)
+    }
+}
 
 /// Updates that change what packet work depends on.
 const SETTINGS: u32 = update::GEN
@@ -101,8 +112,13 @@ impl Card {
         }
         if asked & update::MBOX != 0 {
             let offloads = self.identity().features.is_some();
-            let offload =
-                |message: &[u8], reply: &mut [u8]| self.nic.command(self.now(), message, reply);
+            let mut host = datapath
+                .may_dma
+                .then(|| Host(Dma::new(&datapath.memory, &self.counters)));
+            let offload = |message: &[u8], reply: &mut [u8]| {
+                let host = host.as_mut().map(|host| host as &mut dyn HostMemory);
+                self.nic.command_with(self.now(), message, reply, host)
+            };
             mailbox::run(regs, &mut datapath.filter, offloads.then_some(offload));
         }
         Ok(())

@@ -17,6 +17,7 @@ use arbitrary::Arbitrary;
 use common::*;
 use libfuzzer_sys::fuzz_target;
 use listing::*;
+use nicstack::command::{HostMemory, Unreachable};
 
 #[derive(Debug, Arbitrary)]
 enum Step {
@@ -47,6 +48,15 @@ enum Step {
     AclFlush,
     /// A frame from the wire.
     Frame(Vec<u8>),
+}
+
+/// Memory of which half is there.
+struct Memory;
+
+impl HostMemory for Memory {
+    fn write(&mut self, address: u64, _: &[u8]) -> Result<(), Unreachable> {
+        (address >> 63 == 0).then_some(()).ok_or(Unreachable)
+    }
 }
 
 fn rule(port: u8, v6: bool) -> ListenRule {
@@ -133,7 +143,10 @@ fuzz_target!(|steps: Vec<Step>| {
             }
         }
         let mut reply = vec![0; room];
-        let len = card.nic.command(card.now, &bytes, &mut reply);
+        let host: &mut dyn HostMemory = &mut Memory;
+        let len = card
+            .nic
+            .command_with(card.now, &bytes, &mut reply, Some(host));
         assert!(len <= room);
     }
     // Whatever was ordered: a good host gets its listener.

@@ -191,6 +191,11 @@ impl Flows {
         self.chains.hash_of(self.of_chains.of(imem), number)
     }
 
+    /// Above the numbers of all entries that there ever were.
+    pub(super) fn end(&self) -> u32 {
+        self.pool.ever_taken()
+    }
+
     /// Puts an entry in `state` into its chain; [`Flows::save`] is to follow. `None` when there is no room.
     pub(super) fn insert(
         &self,

@@ -3,7 +3,7 @@
 //! Connection teardown: the host closes, hands over and forgets; the card ends the connection by the rules of TCP.
 //!
 //! * [`tcb`] and [`machine`]: what is known of a connection, and the rules, without memory or frames.
-//! * `flows`, [`time_wait`]: the tables.
+//! * `flows`, [`time_wait`]: the tables. `list`: both of them for the host to see.
 //!
 //! # Who may touch a connection
 //!
@@ -14,6 +14,7 @@
 //! the other.
 
 mod flows;
+mod list;
 pub mod machine;
 mod sender;
 pub mod tcb;

@@ -106,7 +106,7 @@ impl Entry {
         }
     }
 
-    fn tuple(&self) -> Tuple {
+    pub(super) fn tuple(&self) -> Tuple {
         let addresses = if self.v6 != 0 {
             Addresses::V6 {
                 src: self.src,
@@ -129,6 +129,11 @@ impl Entry {
     /// Begins the time anew.
     pub(super) fn restart(&mut self, now: u32) {
         self.deadline = now.wrapping_add(self.time_ms);
+    }
+
+    /// Milliseconds that are left of its time at `now`; `None` when it is over.
+    pub(super) fn left(&self, now: u32) -> Option<u32> {
+        (!self.is_over(now)).then(|| self.deadline.wrapping_sub(now))
     }
 
     fn is_over(&self, now: u32) -> bool {
@@ -297,6 +302,29 @@ impl TimeWait {
             found.is_some()
         });
         found
+    }
+
+    /// Above the numbers of all entries that there ever were.
+    pub(super) fn end(&self) -> u32 {
+        let ever = self.hand.load(Ordering::Acquire);
+        // The smaller of both fits.
+        ever.min(self.chains.capacity().into()) as u32
+    }
+
+    /// The hash of the entry `number`, while there is one.
+    pub(super) fn hash_of(&self, emem: &[AtomicU64], number: u32) -> Option<u32> {
+        self.chains.hash_of(self.of_chains.of(emem), number)
+    }
+
+    /// The entry `number`, if it is in `chain`.
+    pub(super) fn entry(
+        &self,
+        emem: &[AtomicU64],
+        chain: &Chain<'_>,
+        number: u32,
+    ) -> Option<Entry> {
+        chain.find(|other| other == number)?;
+        self.load(emem, number)
     }
 
     /// Forgets the entry `number` of the locked `chain`.

@@ -2,12 +2,13 @@
 
 //! Connections handed over through the TX rings, ended on the wire, and their credits on the RX rings.
 
-use super::guest::{Guest, MAC};
-use super::setup::{attached, named, tcp};
+use super::guest::{Guest, BASE, MAC, MEMORY};
+use super::setup::{attached, named, order, tcp};
 use super::tx::send;
 use crate::counters::{Counter, DropReason};
 use crate::device::descriptors::Format;
-use acceltcp_abi::cmd;
+use acceltcp_abi::cmd::{self, Request};
+use acceltcp_abi::flows::{state, Flow, FlowsRead, FlowsReply};
 use acceltcp_abi::meta::{OptIn, RxMeta, TxMeta};
 use nicstack::wire::ethernet::Ethernet;
 use nicstack::wire::ip::{Addresses, IpHeader};
@@ -17,6 +18,7 @@ use nicstack::wire::tcp::{Flags, TcpHeader};
 use nicstack::{Credits, HandOver};
 use std::thread;
 use std::time::{Duration, Instant};
+use zerocopy::FromBytes;
 
 const PEER: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const SEQ: u32 = 1000;
@@ -216,4 +218,45 @@ fn a_reset_of_the_card_forgets_connections() {
     guest.card.reset_by_itself();
     assert_eq!(named(&guest, "nic.teardown.end.aborted"), 1);
     assert_eq!(named(&guest, "nic.table.flows.used"), 0);
+}
+
+#[test]
+fn lists_connections_in_the_hosts_memory() {
+    const AT: u64 = BASE + MEMORY - Flow::SIZE as u64;
+    let read = |address: u64| {
+        Request::FlowsRead(FlowsRead {
+            address: address.into(),
+            room: (Flow::SIZE as u32).into(),
+            states: state::ALL.into(),
+            ..FlowsRead::default()
+        })
+    };
+    let mut guest = attached(Format::Nfd3, CREDITS);
+    hand_over(&mut guest, Format::Nfd3, &message(), &template(b"response"));
+    guest.card.receive(&peer(9, Flags(0)));
+    let before = guest.counted(Counter::DmaWriteBytes);
+    let reply = order(&mut guest, &read(AT)).unwrap();
+    let reply = FlowsReply::read_from_bytes(&reply).unwrap();
+    assert_eq!(reply.count.get(), 1);
+    let written = guest.counted(Counter::DmaWriteBytes) - before;
+    assert_eq!(written, Flow::SIZE as u64);
+    let flow = Flow::read_from_bytes(&guest.peek(AT, Flow::SIZE)).unwrap();
+    assert_eq!(
+        (flow.peer[..4].to_vec(), flow.family),
+        (vec![10, 99, 0, 1], 4)
+    );
+    assert_eq!((flow.peer_port.get(), flow.local_port.get()), (4000, 80));
+    assert_eq!(flow.state, state::FIN_WAIT_2);
+
+    // Behind the host's memory, across its end, and beyond what the card's address lines reach.
+    let errors = guest.counted(Counter::DmaErrors);
+    for address in [BASE + MEMORY, AT + 1, 0, 1 << 40, u64::MAX] {
+        let refused = order(&mut guest, &read(address));
+        assert_eq!(refused, Err(cmd::EFAULT), "{address:x}");
+    }
+    assert_eq!(guest.counted(Counter::DmaErrors), errors + 5);
+    guest.bus_master(false);
+    assert_eq!(order(&mut guest, &read(AT)), Err(cmd::EOPNOTSUPP));
+    guest.bus_master(true);
+    assert!(order(&mut guest, &read(AT)).is_ok());
 }
