@@ -191,6 +191,14 @@ impl Caps {
                 .is_some_and(|found| found.features.get() & tlv::features::ACL != 0)
     }
 
+    /// Whether the firmware lists the connections that it ends.
+    pub(crate) fn lists_flows(&self) -> bool {
+        self.tears_down()
+            && self
+                .acceltcp
+                .is_some_and(|found| found.features.get() & tlv::features::FLOWS != 0)
+    }
+
     /// Whether the card has all of `bits` of the control word.
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.ctrl & bits == bits

@@ -32,10 +32,12 @@ use crate::{
         device::{
             changed,
             Commands,
+            Home,
             Marks,
             OffloadDevice,
             Report, //
         },
+        flows::Listing,
         keys::Rotation,
         rules::Published,
         splice::pairs::Pairs, //
@@ -171,6 +173,17 @@ impl OffloadDevice for Card {
         self.dev.inquire(&mut report)?;
         self.marks.raise(&mut report);
         Ok(report)
+    }
+
+    fn home(&self) -> Result<Home> {
+        let mut home = None;
+        self.dev.inquire(&mut home)?;
+        home.ok_or(ENODEV)
+    }
+
+    fn list(&self, mut listing: Listing) -> Result<Listing> {
+        self.dev.inquire(&mut listing)?;
+        Ok(listing)
     }
 
     fn tell(&self, event: Event) -> Result {

@@ -38,6 +38,7 @@ use acceltcp_abi::{
     }, //
 };
 use kernel::{
+    dma::Coherent,
     prelude::*,
     str::CString,
     sync::atomic::Relaxed, //
@@ -84,6 +85,8 @@ pub(crate) struct Control {
     pub(super) rules: Installed,
     /// The card takes commands of the offloads.
     pub(super) attached: Option<Attached>,
+    /// Where the card may write yet what it was asked for and has not answered.
+    pub(super) list: Option<Coherent<[u64]>>,
 }
 
 impl Control {
@@ -104,6 +107,7 @@ impl Control {
             acl: List::new(),
             rules: Installed::new(),
             attached: None,
+            list: None,
         };
         this.spread_evenly();
         this
@@ -202,6 +206,7 @@ impl<'a> Vnic<'a> {
         control.installed.clear();
         control.rules.forget(&*self.card);
         control.attached = None;
+        control.list = None;
         changed();
         for vector in &self.vectors {
             vector.drop_rings();

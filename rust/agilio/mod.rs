@@ -5,7 +5,7 @@
 //! * [`regs`]: the BARs; [`caps`]: what the card can do; [`reconfig`]: its configuration channel.
 //! * [`ring_rx`], [`ring_tx`]: rings; [`vector`]: a ring pair with interrupt and poll function.
 //! * [`vnic`]: the network device; [`datapath`]: its rings coming and going; [`service`]: its health.
-//! * [`commands`]: what the offloads order; [`acl`]: the access list.
+//! * [`commands`]: what the offloads order; [`acl`]: the access list; [`report`], [`list`]: what they ask for.
 //! * [`ethtool`], [`stats`]: what the operator sees.
 
 mod acl;
@@ -13,6 +13,7 @@ mod caps;
 mod commands;
 mod datapath;
 mod ethtool;
+mod list;
 mod reconfig;
 mod regs;
 mod report;

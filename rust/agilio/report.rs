@@ -5,6 +5,7 @@
 use super::{
     acl,
     commands::refusal,
+    list,
     vnic::Vnic, //
 };
 use crate::{
@@ -16,11 +17,13 @@ use crate::{
     offload::{
         acl::Order,
         device::{
+            Home,
             Report,
             State,
             Table,
             TABLES, //
         },
+        flows::Listing,
         socket::flag, //
     }, //
 };
@@ -43,7 +46,7 @@ use zerocopy::FromBytes;
 /// Most bytes of a reply.
 const REPLY_MAX: usize = 1024;
 
-/// Fills in a [`Report`] or counters, sends an [`Event`], or carries out an [`Order`] (RTNL).
+/// Fills in a [`Report`], [`Home`], [`Listing`] or counters, sends an [`Event`], or carries out an [`Order`] (RTNL).
 pub(super) fn answer(dev: &Device<Vnic<'_>>, what: &mut dyn Any) -> Result {
     if let Some(report) = what.downcast_mut::<Report>() {
         return describe(dev, report);
@@ -56,6 +59,16 @@ pub(super) fn answer(dev: &Device<Vnic<'_>>, what: &mut dyn Any) -> Result {
             event.send_from(dev);
         }
         return Ok(());
+    }
+    if let Some(home) = what.downcast_mut::<Option<Home>>() {
+        *home = Some(Home {
+            net: dev.net(),
+            ifindex: dev.ifindex(),
+        });
+        return Ok(());
+    }
+    if let Some(listing) = what.downcast_mut::<Listing>() {
+        return list::read(dev, listing);
     }
     let counters = what.downcast_mut::<KVVec<u64>>().ok_or(EINVAL)?;
     if state(dev) == State::Attached {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See netlink.h. */
 
+#include <linux/sched/signal.h>
 #include "bindings.h"
 
 /* A message that answers @info; NULL for want of memory. */
@@ -38,6 +39,18 @@ void *acceltcp_nl_page(struct sk_buff *skb, struct netlink_callback *cb,
 		genl_dump_check_consistent(cb, head);
 	}
 	return head;
+}
+
+/* Bytes that there are yet on a page. */
+u32 acceltcp_nl_room(const struct sk_buff *skb)
+{
+	return skb_tailroom(skb);
+}
+
+/* Whether nobody waits for the rest of a dump. */
+bool acceltcp_nl_killed(void)
+{
+	return fatal_signal_pending(current);
 }
 
 void acceltcp_nl_end(struct sk_buff *skb, void *head)

@@ -14,6 +14,8 @@ struct sk_buff *acceltcp_nl_reply(struct genl_info *info, u8 command,
 int acceltcp_nl_send(struct sk_buff *skb, struct genl_info *info, void *head);
 void *acceltcp_nl_page(struct sk_buff *skb, struct netlink_callback *cb,
 		       u8 command, u32 generation);
+u32 acceltcp_nl_room(const struct sk_buff *skb);
+bool acceltcp_nl_killed(void);
 void acceltcp_nl_end(struct sk_buff *skb, void *head);
 void acceltcp_nl_cancel(struct sk_buff *skb, void *head);
 void acceltcp_nl_free(struct sk_buff *skb);

@@ -7,7 +7,7 @@
 #include <net/netlink.h>
 #include <net/genetlink.h>
 
-#include "netlink_gen.h"
+#include "c.h"
 
 #include <uapi/linux/acceltcp_netlink.h>
 
@@ -89,6 +89,18 @@ static const struct nla_policy acceltcp_acl_del_nl_policy[ACCELTCP_A_ACL_HANDLE 
 /* ACCELTCP_CMD_ACL_FLUSH - do */
 static const struct nla_policy acceltcp_acl_flush_nl_policy[ACCELTCP_A_ACL_IFINDEX + 1] = {
 	[ACCELTCP_A_ACL_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+/* ACCELTCP_CMD_FLOW_GET - dump */
+static const struct nla_policy acceltcp_flow_get_nl_policy[ACCELTCP_A_FLOW_LOCAL_PORT + 1] = {
+	[ACCELTCP_A_FLOW_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[ACCELTCP_A_FLOW_FAMILY] = NLA_POLICY_RANGE(NLA_U8, 4, 6),
+	[ACCELTCP_A_FLOW_STATES] = NLA_POLICY_MASK(NLA_U32, 0x3e),
+	[ACCELTCP_A_FLOW_PEER] = NLA_POLICY_MAX_LEN(16),
+	[ACCELTCP_A_FLOW_PEER_PREFIX_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+	[ACCELTCP_A_FLOW_PEER_PORT] = { .type = NLA_U16, },
+	[ACCELTCP_A_FLOW_LOCAL] = NLA_POLICY_MAX_LEN(16),
+	[ACCELTCP_A_FLOW_LOCAL_PORT] = { .type = NLA_U16, },
 };
 
 /* Ops table for acceltcp */
@@ -199,6 +211,13 @@ static const struct genl_split_ops acceltcp_nl_ops[] = {
 		.policy		= acceltcp_acl_flush_nl_policy,
 		.maxattr	= ACCELTCP_A_ACL_IFINDEX,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= ACCELTCP_CMD_FLOW_GET,
+		.dumpit		= acceltcp_nl_flow_get_dumpit,
+		.policy		= acceltcp_flow_get_nl_policy,
+		.maxattr	= ACCELTCP_A_FLOW_LOCAL_PORT,
+		.flags		= GENL_CMD_CAP_DUMP,
 	},
 };
 

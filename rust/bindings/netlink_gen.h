@@ -35,6 +35,8 @@ int acceltcp_nl_acl_get_dumpit(struct sk_buff *skb,
 int acceltcp_nl_acl_add_doit(struct sk_buff *skb, struct genl_info *info);
 int acceltcp_nl_acl_del_doit(struct sk_buff *skb, struct genl_info *info);
 int acceltcp_nl_acl_flush_doit(struct sk_buff *skb, struct genl_info *info);
+int acceltcp_nl_flow_get_dumpit(struct sk_buff *skb,
+				struct netlink_callback *cb);
 
 enum {
 	ACCELTCP_NLGRP_DEVICES,

@@ -146,6 +146,8 @@ counters! {
     policy_withdrawn,
     /// Times that listeners could not be looked at, for want of memory.
     policy_no_memory,
+    /// Entries in cards' lists of connections that made no sense, and were left out.
+    flows_malformed,
 }
 
 const COUNT: usize = NAMES.len();

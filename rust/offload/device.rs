@@ -5,6 +5,7 @@
 use super::{
     acl::Order,
     credits::Credits,
+    flows::Listing,
     rules::Published,
     splice::pairs::Pairs, //
 };
@@ -30,7 +31,9 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc, //
@@ -69,6 +72,13 @@ pub(crate) trait OffloadDevice: Send + Sync {
     /// How it is (process context, RTNL not held). `ENODEV` when it is gone.
     fn report(&self) -> Result<Report>;
 
+    /// Where its network device is (process context, RTNL not held). `ENODEV` when it is gone.
+    fn home(&self) -> Result<Home>;
+
+    /// Goes on with the list of connections that it ends (process context, RTNL not held). `ENODEV` when it is gone, `ENETDOWN` when
+    /// it ends none or does not list them.
+    fn list(&self, listing: Listing) -> Result<Listing>;
+
     /// Tells those of its namespace that listen (process context, RTNL not held). `ENODEV` when it is gone.
     fn tell(&self, event: Event) -> Result;
 
@@ -82,6 +92,15 @@ pub(crate) trait OffloadDevice: Send + Sync {
 
     /// Tells it to do something with a pair that it has (process context).
     fn splice_command(&self, message: &Splice) -> Result;
+}
+
+/// Where a network device is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Home {
+    /// Its namespace.
+    pub(crate) net: NetId,
+    /// Its number there.
+    pub(crate) ifindex: u32,
 }
 
 /// State of a card.
@@ -182,8 +201,17 @@ pub(crate) fn observe(observer: Option<Arc<dyn Observer>>) {
     drop(old);
 }
 
+/// How often something about a card has changed.
+static CHANGES: Atomic<u32> = Atomic::new(0);
+
+/// Another one when a card may have come, gone or lost its state since.
+pub(crate) fn generation() -> u32 {
+    CHANGES.load(Acquire)
+}
+
 /// Something about a card has changed (process context).
 pub(crate) fn changed() {
+    CHANGES.fetch_add(1, Full);
     let observer = OBSERVER.lock().clone();
     if let Some(observer) = observer {
         observer.changed();

@@ -20,6 +20,7 @@ pub(crate) mod acl;
 pub(crate) mod counters;
 pub(crate) mod credits;
 pub(crate) mod device;
+pub(crate) mod flows;
 pub(crate) mod forecast;
 pub(crate) mod keys;
 pub(crate) mod late;

@@ -6,6 +6,7 @@ mod acl;
 mod counters;
 mod devices;
 mod events;
+mod flows;
 mod listeners;
 mod pairs;
 mod policy;
@@ -63,6 +64,7 @@ impl Handlers for Operations {
             uapi::ACCELTCP_CMD_PAIR_GET => pairs::dump(request, page),
             uapi::ACCELTCP_CMD_POLICY_GET => policy::dump(request, page),
             uapi::ACCELTCP_CMD_ACL_GET => acl::dump(request, page),
+            uapi::ACCELTCP_CMD_FLOW_GET => flows::dump(request, page),
             _ => Err(EOPNOTSUPP),
         }
     }

@@ -286,6 +286,12 @@ impl Drop for Reply<'_> {
     }
 }
 
+/// Whether the caller is about to die, and waits for nothing any more.
+pub(crate) fn is_killed() -> bool {
+    // SAFETY: Any task may ask for itself.
+    unsafe { bindings::acceltcp_nl_killed() }
+}
+
 /// A page of a dump.
 pub(crate) struct Page<'a> {
     skb: NonNull<bindings::sk_buff>,
@@ -331,6 +337,18 @@ impl Page<'_> {
             (*self.cb.as_ptr()).__bindgen_anon_1.args[1] = a as c_long;
             (*self.cb.as_ptr()).__bindgen_anon_1.args[2] = b as c_long;
         }
+    }
+
+    /// Bytes that there are yet.
+    pub(crate) fn room(&self) -> usize {
+        // SAFETY: See `new()`.
+        unsafe { bindings::acceltcp_nl_room(self.skb.as_ptr()) as usize }
+    }
+
+    /// Notes that the list is of this generation now: what is told from here on is marked when it was another one before.
+    pub(crate) fn set_generation(&mut self, generation: u32) {
+        // SAFETY: See `told()`. 0 is for lists that have none.
+        unsafe { (*self.cb.as_ptr()).seq = generation.max(1) };
     }
 
     /// Has `f` put the next entry, of a list of this generation: pages of different ones are marked. `Ok(false)` when the

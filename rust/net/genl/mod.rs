@@ -11,6 +11,7 @@ mod message;
 mod ops;
 
 pub(crate) use message::{
+    is_killed,
     Event,
     Message,
     Page,

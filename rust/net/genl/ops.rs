@@ -117,4 +117,5 @@ operations! { dump
     acceltcp_nl_pair_get_dumpit(ACCELTCP_CMD_PAIR_GET, bindings::ACCELTCP_A_PAIR_IFINDEX),
     acceltcp_nl_policy_get_dumpit(ACCELTCP_CMD_POLICY_GET, 0),
     acceltcp_nl_acl_get_dumpit(ACCELTCP_CMD_ACL_GET, bindings::ACCELTCP_A_ACL_IFINDEX),
+    acceltcp_nl_flow_get_dumpit(ACCELTCP_CMD_FLOW_GET, bindings::ACCELTCP_A_FLOW_LOCAL_PORT),
 }

@@ -7,7 +7,7 @@ use crate::net::sock::{
     Socket, //
 };
 
-/// Local addresses.
+/// Addresses that begin with the same bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Prefix {
     /// 4 or 16 bytes.
@@ -41,7 +41,7 @@ impl Prefix {
     }
 
     /// Whether the address is among those.
-    fn has(&self, address: &[u8]) -> bool {
+    pub(crate) fn has(&self, address: &[u8]) -> bool {
         address.len() == usize::from(self.len)
             && address
                 .iter()

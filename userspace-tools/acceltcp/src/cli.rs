@@ -56,6 +56,8 @@ pub enum Command {
     Stats(commands::stats::Args),
     /// Show listening sockets, and why the host serves them
     Listeners,
+    /// Show the connections that cards end
+    Flows(commands::flows::Args),
     /// Show spliced pairs of connections
     Splices(commands::splices::Args),
     /// Show and change the rules for unmodified applications

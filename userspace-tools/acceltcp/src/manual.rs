@@ -64,6 +64,10 @@ status        an object: devices, listeners, policy, rates (null
 stats         an array: ifindex, device, name, value
 listeners     an array: address, port, ifindex, device, uid, user,
               offloads, reason, rules, policy, by_application
+flows         an array: ifindex, device, family, peer, peer_port, local,
+              local_port, state, vlan_outer, vlan_inner,
+              unacknowledged (bytes), due_ms, retransmits
+flows --count an object: a member for each state, and total
 splices       an array: ifindex, device, id, ends (up to two: local,
               local_port, remote, remote_port; a connection is there
               as long as its socket is open)

@@ -47,6 +47,8 @@ fn usage_errors() {
         &["acl", "flush"],
         &["stats", "lo", "--reset"],
         &["top", "--interval", "0"],
+        &["flows", "--state", "established"],
+        &["flows", "-4", "-6"],
         &["--color", "sometimes"],
     ] {
         let output = acceltcp(arguments);
@@ -68,6 +70,8 @@ fn without_the_module() {
         &["-j", "status"],
         &["stats"],
         &["listeners"],
+        &["flows"],
+        &["flows", "--count"],
         &["splices"],
         &["policy", "list"],
         &["policy", "add", "--port", "80"],
@@ -219,6 +223,7 @@ fn man_pages() {
             "acceltcp-acl-list.8",
             "acceltcp-acl.8",
             "acceltcp-doctor.8",
+            "acceltcp-flows.8",
             "acceltcp-keys-rotate.8",
             "acceltcp-keys.8",
             "acceltcp-listeners.8",

@@ -8,6 +8,7 @@ use crate::{cli::Command, exit::Status, output::Output};
 
 pub mod acl;
 pub mod doctor;
+pub mod flows;
 pub mod generate;
 pub mod keys;
 pub mod listeners;
@@ -24,6 +25,7 @@ pub fn run(command: Command, output: &mut Output<'_>) -> Result<Status> {
         Command::Status(args) => status::run(&args, output)?,
         Command::Stats(args) => stats::run(&args, output)?,
         Command::Listeners => listeners::run(output)?,
+        Command::Flows(args) => flows::run(&args, output)?,
         Command::Splices(args) => splices::run(&args, output)?,
         Command::Policy(command) => policy::run(&command, output)?,
         Command::Acl(command) => acl::run(&command, output)?,

@@ -2,7 +2,7 @@
 
 //! Enumerations and flags of the family, with the names of its definition.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
@@ -103,6 +103,57 @@ enumeration! {
         Sram = ACCELTCP_MEMORY_SRAM, "sram";
         /// Beside it.
         Dram = ACCELTCP_MEMORY_DRAM, "dram";
+    }
+}
+
+enumeration! {
+    /// State of a connection that a card ends.
+    FlowState {
+        /// Our FIN is not acknowledged.
+        FinWait1 = ACCELTCP_FLOW_STATE_FIN_WAIT_1, "fin-wait-1";
+        /// Our FIN is acknowledged; the peer's has not come.
+        FinWait2 = ACCELTCP_FLOW_STATE_FIN_WAIT_2, "fin-wait-2";
+        /// Both FINs are under way.
+        Closing = ACCELTCP_FLOW_STATE_CLOSING, "closing";
+        /// The peer's FIN came first, and ours is not acknowledged.
+        LastAck = ACCELTCP_FLOW_STATE_LAST_ACK, "last-ack";
+        /// Both are acknowledged.
+        TimeWait = ACCELTCP_FLOW_STATE_TIME_WAIT, "time-wait";
+    }
+}
+
+impl FlowState {
+    /// Those that are known, in the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::Closing,
+        Self::LastAck,
+        Self::TimeWait,
+    ];
+
+    /// Its bit in the attribute `states`.
+    pub fn bit(self) -> u32 {
+        match self {
+            Self::FinWait1 => 1 << uapi::ACCELTCP_FLOW_STATE_FIN_WAIT_1,
+            Self::FinWait2 => 1 << uapi::ACCELTCP_FLOW_STATE_FIN_WAIT_2,
+            Self::Closing => 1 << uapi::ACCELTCP_FLOW_STATE_CLOSING,
+            Self::LastAck => 1 << uapi::ACCELTCP_FLOW_STATE_LAST_ACK,
+            Self::TimeWait => 1 << uapi::ACCELTCP_FLOW_STATE_TIME_WAIT,
+            Self::Unknown(_) => 0,
+        }
+    }
+}
+
+impl FromStr for FlowState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|state| state.name() == text);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(|state| state.name());
+            format!("{text:?} is none of {}", known.join(", "))
+        })
     }
 }
 

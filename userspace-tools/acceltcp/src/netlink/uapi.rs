@@ -85,6 +85,17 @@ numbers! {
     /// Who has made a rule of an access list: tc.
     ACCELTCP_ACL_ORIGIN_TC: u32 = 1;
 
+    /// State of a connection that a card ends: fin-wait-1.
+    ACCELTCP_FLOW_STATE_FIN_WAIT_1: u32 = 1;
+    /// State of a connection that a card ends: fin-wait-2.
+    ACCELTCP_FLOW_STATE_FIN_WAIT_2: u32 = 2;
+    /// State of a connection that a card ends: closing.
+    ACCELTCP_FLOW_STATE_CLOSING: u32 = 3;
+    /// State of a connection that a card ends: last-ack.
+    ACCELTCP_FLOW_STATE_LAST_ACK: u32 = 4;
+    /// State of a connection that a card ends: time-wait.
+    ACCELTCP_FLOW_STATE_TIME_WAIT: u32 = 5;
+
     /// Attribute `ifindex` of a device.
     ACCELTCP_A_DEVICE_IFINDEX: u16 = 1;
     /// Attribute `ifname` of a device.
@@ -238,6 +249,34 @@ numbers! {
     ACCELTCP_A_ACL_BYTES: u16 = 18;
     /// Attribute `origin` of a rule of an access list.
     ACCELTCP_A_ACL_ORIGIN: u16 = 19;
+    /// Attribute `ifindex` of a connection that a card ends.
+    ACCELTCP_A_FLOW_IFINDEX: u16 = 1;
+    /// Attribute `family` of a connection that a card ends.
+    ACCELTCP_A_FLOW_FAMILY: u16 = 2;
+    /// Attribute `states` of a connection that a card ends.
+    ACCELTCP_A_FLOW_STATES: u16 = 3;
+    /// Attribute `peer` of a connection that a card ends.
+    ACCELTCP_A_FLOW_PEER: u16 = 4;
+    /// Attribute `peer-prefix-len` of a connection that a card ends.
+    ACCELTCP_A_FLOW_PEER_PREFIX_LEN: u16 = 5;
+    /// Attribute `peer-port` of a connection that a card ends.
+    ACCELTCP_A_FLOW_PEER_PORT: u16 = 6;
+    /// Attribute `local` of a connection that a card ends.
+    ACCELTCP_A_FLOW_LOCAL: u16 = 7;
+    /// Attribute `local-port` of a connection that a card ends.
+    ACCELTCP_A_FLOW_LOCAL_PORT: u16 = 8;
+    /// Attribute `state` of a connection that a card ends.
+    ACCELTCP_A_FLOW_STATE: u16 = 9;
+    /// Attribute `vlan-outer` of a connection that a card ends.
+    ACCELTCP_A_FLOW_VLAN_OUTER: u16 = 10;
+    /// Attribute `vlan-inner` of a connection that a card ends.
+    ACCELTCP_A_FLOW_VLAN_INNER: u16 = 11;
+    /// Attribute `unacknowledged` of a connection that a card ends.
+    ACCELTCP_A_FLOW_UNACKNOWLEDGED: u16 = 12;
+    /// Attribute `due-ms` of a connection that a card ends.
+    ACCELTCP_A_FLOW_DUE_MS: u16 = 13;
+    /// Attribute `retransmits` of a connection that a card ends.
+    ACCELTCP_A_FLOW_RETRANSMITS: u16 = 14;
 
     /// Command `device-get`.
     ACCELTCP_CMD_DEVICE_GET: u8 = 1;
@@ -269,6 +308,8 @@ numbers! {
     ACCELTCP_CMD_ACL_DEL: u8 = 14;
     /// Command `acl-flush`.
     ACCELTCP_CMD_ACL_FLUSH: u8 = 15;
+    /// Command `flow-get`.
+    ACCELTCP_CMD_FLOW_GET: u8 = 16;
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@
 
 mod acl;
 mod acl_tc;
+mod flows;
 mod policy;
 
 use std::time::Duration;
 
 use anyhow::{ensure, Result};
 
-use super::{Context, LabTest};
+use super::{Context, LabTest, LONG};
 use crate::session::Cmd;
 
 /// A file of the repository.
@@ -85,6 +86,18 @@ pub(super) fn tests() -> Vec<LabTest> {
         360,
         netlink,
     ),
+        case(
+            "flows",
+            "the list of connections that the card ends: states and tuples of IPv4 and IPv6, filters, a reset",
+            300,
+            flows::flows,
+        ),
+        LabTest::ours(
+            format!("{LONG}control-flows"),
+            "72,000 connections on the card are listed while others come and go: each is there once",
+            2400,
+            flows::long_flows,
+        ),
     ]
 }
 

@@ -406,10 +406,10 @@ def broken_messages():
         sock.send(message + struct.pack("=BBH", command, 1, 0) + payload)
         answer = sock.recv(65536)
         kind, = struct.unpack_from("=H", answer, 4)
-        check(kind == 2, "no error", kind)
+        check(kind in (2, 3), "no error", kind)
         return -struct.unpack_from("=i", answer, 16)[0]
 
-    policy_add, policy_del, acl_add = 7, 8, 13
+    policy_add, policy_del, acl_add, flow_get, dump = 7, 8, 13, 16, 0x305
     long_attribute = struct.pack("=HHI", 400, 10, 1)
     unknown = struct.pack("=HHI", 8, 200, 1)
     short = struct.pack("=HHI", 5, 10, 1)
@@ -419,6 +419,11 @@ def broken_messages():
     for payload in (struct.pack("=HHI", 400, 1, 1), struct.pack("=HHI", 8, 99, 1), struct.pack("=HHH", 6, 3, 1) + b"\0\0",
                     struct.pack("=HH", 4, 7), struct.pack("=HH20x", 24, 7), b"\xff" * 24):
         code = send(payload, acl_add)
+        check(code in (errno.EINVAL, errno.ERANGE), payload, code)
+    # An address of 5 bytes and of none, states that there are not, and what only answers have.
+    for payload in (unknown, b"\xff" * 40, struct.pack("=HH5s3x", 9, 4, b"12345"), struct.pack("=HH", 4, 4),
+                    struct.pack("=HHI", 8, 3, 1), struct.pack("=HHI", 8, 3, 1 << 6), struct.pack("=HHI", 8, 9, 1)):
+        code = send(payload, flow_get, dump)
         check(code in (errno.EINVAL, errno.ERANGE), payload, code)
     check(send(b"", 250) == errno.EOPNOTSUPP, "unknown command")
     check(send(b"", policy_del) == errno.EINVAL, "nothing named")
@@ -438,6 +443,7 @@ def namespaces():
             for operation, args in (("acl-add", {"action": "deny"}), ("acl-del", {"handle": 1}), ("acl-flush", {}),
                                     ("acl-get", {"handle": 1})):
                 refused(errno.ENODEV, "no card", operation, {"ifindex": ifindex, **args})
+            check(list(ynl.dump("flow-get", {})) == [], "no connection here")
             number = ynl.do("policy-add", {"offloads": {"setup"}})["id"]
             sock = listener(7001)
             entry = settled(7001)
@@ -451,12 +457,35 @@ def namespaces():
     check(list(ynl.dump("policy-get", {})) == [], "none of another namespace")
 
 
+def flows(card):
+    """The list of connections that cards end has none; and filters that make no sense."""
+    for args in ({}, {"ifindex": card}, {"family": 6, "states": {"fin-wait-2", "time-wait"}},
+                 {"peer": "10.0.0.0", "peer-prefix-len": 8, "peer-port": 1, "local": CARD_IP, "local-port": 80}):
+        check(list(ynl.dump("flow-get", args)) == [], args)
+    for code, text, args in (
+            (errno.ENODEV, "no card", {"ifindex": 9999}),
+            (errno.ERANGE, "", {"ifindex": 0}),
+            (errno.ERANGE, "", {"family": 3}),
+            (errno.EINVAL, "4 or 6", {"family": 5}),
+            (errno.EINVAL, "prefix length", {"peer-prefix-len": 8}),
+            (errno.EINVAL, "address", {"peer": "10.0.0.1", "peer-prefix-len": 8}),
+            (errno.EINVAL, "address", {"peer": "10.0.0.1", "peer-prefix-len": 33}),
+            (errno.ERANGE, "", {"peer": "fd99::1", "peer-prefix-len": 129})):
+        try:
+            found = list(ynl.dump("flow-get", args))
+        except NlError as error:
+            check(abs(error.error) == code and text in str(error.nl_msg), args, error)
+        else:
+            raise AssertionError(("not refused", args, found))
+
+
 ready, done = os.pipe(), os.pipe()
 ifindex = devices()
 policy(ifindex)
 acl(ifindex)
 counters(ifindex)
 check(list(ynl.dump("pair-get", {})) == [], "no pairs")
+flows(ifindex)
 ynl.do("key-rotate", {})
 no_permission()
 broken_messages()

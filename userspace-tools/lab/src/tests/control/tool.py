@@ -41,6 +41,11 @@ def views():
     check("nic0" in json.dumps(told("status")), "JSON of status")
     check("syn.answered" in run("stats"), "stats")
     check("syn.answered" in json.dumps(told("stats", "nic0")), "stats of a card")
+    check(told("flows") == [] and told("flows", "nic0", "--count")["total"] == 0, "no connections")
+    for wrong in (["eth77"], ["lo"]):
+        run("flows", *wrong, code=1)
+    for wrong in (["--state", "established"], ["--peer", "10.0.0.1/8"], ["-4", "-6"], ["--peer-port", "70000"]):
+        run("flows", *wrong, code=2)
     check(isinstance(told("listeners"), list) and isinstance(told("splices"), list), "lists")
     run("stats", "eth77", code=1)
     # It may warn, and must find nothing that is broken.

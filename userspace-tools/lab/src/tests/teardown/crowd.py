@@ -3,6 +3,7 @@
 
 import resource
 import socket
+import time
 
 # At a time; their answers are awaited one after the other.
 BATCH = 32
@@ -19,10 +20,11 @@ def whole(sock):
 
 
 def hold(host, port, count, body):
-    """Gets an answer over so many connections, each of which stays half open."""
+    """Gets an answer over so many connections, each of which stays half open; tells their ports."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    before = len(held)
     while count:
         batch = [socket.socket(family) for _ in range(min(BATCH, count))]
         for sock in batch:
@@ -35,9 +37,19 @@ def hold(host, port, count, body):
                 raise RuntimeError(f"got {found!r}")
         held.extend(batch)
         count -= len(batch)
+    return [sock.getsockname()[1] for sock in held[before:]]
 
 
-def release():
-    """Closes all."""
-    while held:
-        held.pop().close()
+def release(count=None):
+    """Closes so many, the oldest first, or all."""
+    for sock in held[:count]:
+        sock.close()
+    del held[:count]
+
+
+def turnover(host, port, seconds, body):
+    """Has connections come and go for so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        hold(host, port, BATCH, body)
+        release()
