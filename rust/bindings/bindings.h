@@ -8,6 +8,7 @@
 #ifndef ACCELTCP_BINDINGS_H
 #define ACCELTCP_BINDINGS_H
 
+#include <linux/capability.h>
 #include <linux/dma-mapping.h>
 #include <linux/etherdevice.h>
 #include <linux/ethtool.h>
@@ -20,6 +21,7 @@
 #include <linux/sysctl.h>
 #include <linux/workqueue.h>
 #include <net/netdev_queues.h>
+#include <net/netns/generic.h>
 #include <net/page_pool/helpers.h>
 #include <net/page_pool/types.h>
 

@@ -7,7 +7,7 @@
 #include <net/netlink.h>
 #include <net/genetlink.h>
 
-#include "c.h"
+#include "netlink_gen.h"
 
 #include <uapi/linux/acceltcp_netlink.h>
 

@@ -233,6 +233,11 @@ bool acceltcp_sk_is_mptcp(const struct sock *sk)
 	return sk_is_mptcp(sk);
 }
 
+bool acceltcp_sk_may_administer(const struct sock *sk)
+{
+	return sockopt_ns_capable(sock_net(sk)->user_ns, CAP_NET_ADMIN);
+}
+
 const struct net *acceltcp_sk_net(const struct sock *sk)
 {
 	return sock_net(sk);

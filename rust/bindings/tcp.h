@@ -113,6 +113,7 @@ void acceltcp_ulp_drop(struct sock *sk, struct proto *base);
 u16 acceltcp_sk_family(const struct sock *sk);
 u8 acceltcp_sk_state(const struct sock *sk);
 bool acceltcp_sk_is_mptcp(const struct sock *sk);
+bool acceltcp_sk_may_administer(const struct sock *sk);
 const struct net *acceltcp_sk_net(const struct sock *sk);
 void acceltcp_lock_sock(struct sock *sk);
 int acceltcp_get_user_int(int *to, const char __user *from);

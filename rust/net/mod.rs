@@ -10,7 +10,7 @@
 //! * [`page_pool`]: recycled, DMA-mapped pages.
 //! * [`dma`]: streaming DMA mappings.
 //! * [`sock`], [`ulp`], [`request_sock`]: TCP sockets, what is put on them, and connections out of handshakes.
-//! * [`netfilter`], [`pernet`]: a hook for incoming frames, and notice of namespaces that go.
+//! * [`netfilter`], [`pernet`]: a hook for incoming frames, and namespaces that come and go.
 //! * [`closing`], [`splice`]: connections that their owners close, or join.
 //! * [`listeners`]: the sockets with the ULP that listen; [`listening`]: those of all applications.
 //! * [`genl`]: the generic netlink family; [`flower`]: filters of tc.

@@ -1,13 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Notice of network namespaces that go away.
+//! Notice of network namespaces that go away, and data of each.
+//!
+//! C header: [`include/net/netns/generic.h`](srctree/include/net/netns/generic.h)
 
-use super::sock::NetId;
+use super::{
+    sock::{
+        NetId,
+        Socket, //
+    },
+    sysctl::{
+        self,
+        Setting, //
+    }, //
+};
 use crate::bindings;
+use core::{
+    cell::UnsafeCell,
+    ffi::c_uint, //
+};
 use kernel::{
-    error::to_result,
+    error::{
+        from_result,
+        to_result, //
+    },
     prelude::*,
-    types::Opaque, //
+    sync::{
+        atomic::Atomic,
+        Arc, //
+    },
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    }, //
 };
 
 /// What to do when a namespace goes away.
@@ -16,7 +41,7 @@ pub(crate) trait NetExit {
     fn exit(net: NetId);
 }
 
-/// A registration of a [`NetExit`].
+/// A registration of a [`NetExit`] or [`NetSettings`].
 pub(crate) struct Registration(KBox<Opaque<bindings::pernet_operations>>);
 
 // SAFETY: It may be dropped by any thread that may sleep.
@@ -27,10 +52,24 @@ unsafe impl Sync for Registration {}
 impl Registration {
     /// Registers `E`.
     pub(crate) fn new<E: NetExit>() -> Result<Self> {
-        let ops = bindings::pernet_operations {
+        Self::register(bindings::pernet_operations {
             pre_exit: Some(pre_exit::<E>),
             ..bindings::pernet_operations::default()
-        };
+        })
+    }
+
+    /// Has each namespace have `S`, those that are there, too.
+    pub(crate) fn of_settings<S: NetSettings<N>, const N: usize>() -> Result<Self> {
+        Self::register(bindings::pernet_operations {
+            init: Some(init::<S, N>),
+            exit: Some(exit::<S, N>),
+            id: S::id().0.get(),
+            size: core::mem::size_of::<*mut c_void>(),
+            ..bindings::pernet_operations::default()
+        })
+    }
+
+    fn register(ops: bindings::pernet_operations) -> Result<Self> {
         let ops = KBox::new(Opaque::new(ops), GFP_KERNEL)?;
         // SAFETY: The operations stay where they are until they are unregistered.
         to_result(unsafe { bindings::register_pernet_subsys(ops.get()) })?;
@@ -40,7 +79,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // SAFETY: Registered in `new()`.
+        // SAFETY: Registered in `register()`.
         unsafe { bindings::unregister_pernet_subsys(self.0.get()) };
     }
 }
@@ -50,4 +89,116 @@ impl Drop for Registration {
 /// To be called by the namespace core only.
 unsafe extern "C" fn pre_exit<E: NetExit>(net: *mut bindings::net) {
     E::exit(NetId::from_raw(net));
+}
+
+/// Under which number the namespace core keeps data.
+pub(crate) struct Id(UnsafeCell<c_uint>);
+
+// SAFETY: Written by `register_pernet_subsys()` before there are data.
+unsafe impl Sync for Id {}
+
+impl Id {
+    /// A number that is not known yet.
+    pub(crate) const fn new() -> Self {
+        Self(UnsafeCell::new(0))
+    }
+}
+
+/// What the operator of a namespace may set. Who has a reference may outlive the namespace.
+pub(crate) trait NetSettings<const N: usize>: Send + Sync + Sized + 'static {
+    /// Directory of the sysctls.
+    const PATH: &'static CStr;
+    /// The settings.
+    const SETTINGS: &'static [Setting; N];
+
+    /// Always the same, and for this type only.
+    fn id() -> &'static Id;
+
+    /// Of a new namespace. `initial` is what the initial one has, unless this is it.
+    fn new(initial: Option<&Self>) -> Result<Arc<Self>>;
+
+    /// The values, in the order of [`NetSettings::SETTINGS`].
+    fn values(&self) -> &[Atomic<u32>; N];
+}
+
+/// The settings of a namespace and their sysctls.
+struct Kept<S: 'static, const N: usize> {
+    // Goes first.
+    _sysctls: sysctl::Registration<N, S>,
+    settings: Arc<S>,
+}
+
+/// The place of a [`Kept`] of `net`.
+///
+/// # Safety
+///
+/// `net` must be alive, and have been given its place.
+unsafe fn place<S: NetSettings<N>, const N: usize>(net: *const bindings::net) -> *mut *mut c_void {
+    // SAFETY: The number was written before there were places; the rest is the safety requirement.
+    unsafe { bindings::net_generic(net, *S::id().0.get()).cast() }
+}
+
+/// The settings of the namespace of `sk`. `ENODEV` when it is about to go.
+pub(crate) fn settings_of<S: NetSettings<N>, const N: usize>(sk: Socket<'_>) -> Result<Arc<S>> {
+    // SAFETY: Sockets keep their namespace; the registration is there as long as there are sockets with the ULP.
+    unsafe { borrow::<S, N>(sk.net().as_raw()) }
+        .cloned()
+        .ok_or(ENODEV)
+}
+
+/// # Safety
+///
+/// As for [`place`], for `'a`.
+unsafe fn borrow<'a, S: NetSettings<N>, const N: usize>(
+    net: *const bindings::net,
+) -> Option<&'a Arc<S>> {
+    // SAFETY: The safety requirement; what is there was put there by `init()`, and goes with the namespace.
+    unsafe {
+        let kept = (*place::<S, N>(net)).cast::<Kept<S, N>>();
+        kept.as_ref().map(|kept| &kept.settings)
+    }
+}
+
+/// # Safety
+///
+/// To be called by the namespace core only.
+unsafe extern "C" fn init<S: NetSettings<N>, const N: usize>(net: *mut bindings::net) -> c_int {
+    from_result(|| {
+        let initial = &raw const bindings::init_net;
+        // SAFETY: The initial namespace is the first that is given its place, and never goes. Sysctls go before their
+        // namespace.
+        unsafe {
+            let inherited = match core::ptr::eq(net, initial) {
+                true => None,
+                false => borrow::<S, N>(initial),
+            };
+            let settings = S::new(inherited.map(|settings| &**settings))?;
+            let sysctls = sysctl::Registration::in_net(
+                NetId::from_raw(net),
+                S::PATH,
+                S::SETTINGS,
+                settings.clone(),
+                S::values,
+            )?;
+            let kept = Kept {
+                _sysctls: sysctls,
+                settings,
+            };
+            *place::<S, N>(net) = KBox::into_foreign(KBox::new(kept, GFP_KERNEL)?).cast();
+        }
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// To be called by the namespace core only, for namespaces for which [`init`] has succeeded.
+unsafe extern "C" fn exit<S: NetSettings<N>, const N: usize>(net: *mut bindings::net) {
+    // SAFETY: What `init()` has put there. The namespace has no sockets of applications any more.
+    unsafe {
+        let kept = core::ptr::replace(place::<S, N>(net), core::ptr::null_mut());
+        if !kept.is_null() {
+            drop(KBox::<Kept<S, N>>::from_foreign(kept.cast()));
+        }
+    }
 }

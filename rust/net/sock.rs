@@ -121,6 +121,12 @@ impl<'a> Socket<'a> {
         unsafe { bindings::acceltcp_sk_is_mptcp(self.as_raw()) }
     }
 
+    /// Whether the calling process has `CAP_NET_ADMIN` in its namespace (process context).
+    pub(crate) fn may_administer(self) -> bool {
+        // SAFETY: The socket is alive.
+        unsafe { bindings::acceltcp_sk_may_administer(self.as_raw()) }
+    }
+
     /// Whether the queue of connections to be accepted is full.
     pub(crate) fn accept_queue_is_full(self) -> bool {
         // SAFETY: The socket is alive.

@@ -98,6 +98,8 @@ counters! {
     splice_handed_over,
     /// Pairs that could not be spliced; the errno said why.
     splice_not_possible,
+    /// Pairs that were not spliced as their namespace has as many as `quota_pairs` allows.
+    splice_quota,
     /// Pairs that could not be spliced yet.
     splice_not_now,
     /// Pairs that the host has got back.
@@ -138,6 +140,10 @@ counters! {
     fallback_syncookies,
     /// Listeners for any address that are served by the host, as it forwards.
     fallback_forwarding,
+    /// Listeners that are served by the host, as their namespace has as many with cards as `quota_listeners` allows.
+    fallback_quota,
+    /// Times that a process was not allowed to ask, as `unprivileged` is 0.
+    refused_unprivileged,
     /// Listeners that were given what a rule of the policy says.
     policy_applied,
     /// Listeners that a rule could not be applied to.

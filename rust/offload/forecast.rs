@@ -7,7 +7,6 @@
 //! answer that was held against it; so one that was held in vain is made good by one that was not, and listeners
 //! whose connections go on hold nothing.
 
-use crate::net::sysctl::Value;
 use kernel::{
     sync::atomic::{
         Atomic,
@@ -15,9 +14,6 @@ use kernel::{
     },
     time::NSEC_PER_USEC, //
 };
-
-/// How long an answer is held back at most, in microseconds; 0 for not at all.
-pub(crate) static HOLD_US: Value = Value::new(250, 0, 10_000);
 
 /// Answers that are held in vain, one after the other, until no more are.
 const MOST: u32 = 16;
@@ -33,11 +29,12 @@ impl Forecast {
         Self(Atomic::new(0))
     }
 
-    /// How long the first answer of a connection may wait for the end, in nanoseconds.
-    pub(super) fn wait_ns(&self) -> u32 {
+    /// How long the first answer of a connection may wait for the end, in nanoseconds, if it may for `hold_us`
+    /// microseconds at most.
+    pub(super) fn wait_ns(&self, hold_us: u32) -> u32 {
         match self.0.load(Relaxed) {
             0 => 0,
-            _ => HOLD_US.get().saturating_mul(NSEC_PER_USEC as u32),
+            _ => hold_us.saturating_mul(NSEC_PER_USEC as u32),
         }
     }
 
@@ -64,7 +61,7 @@ mod tests {
 
     #[test]
     fn nothing_is_held_before_a_connection_has_ended() {
-        assert_eq!(Forecast::new().wait_ns(), 0);
+        assert_eq!(Forecast::new().wait_ns(250), 0);
     }
 
     #[test]
@@ -74,12 +71,12 @@ mod tests {
             forecast.ended();
         }
         for _ in 0..MOST {
-            assert!(forecast.wait_ns() != 0);
+            assert!(forecast.wait_ns(250) != 0);
             forecast.held();
         }
-        assert_eq!(forecast.wait_ns(), 0);
+        assert_eq!(forecast.wait_ns(250), 0);
         forecast.held();
-        assert_eq!(forecast.wait_ns(), 0);
+        assert_eq!(forecast.wait_ns(250), 0);
     }
 
     #[test]
@@ -87,7 +84,7 @@ mod tests {
         let forecast = Forecast::new();
         forecast.ended();
         for _ in 0..100 {
-            assert!(forecast.wait_ns() != 0);
+            assert!(forecast.wait_ns(250) != 0);
             forecast.held();
             forecast.ended();
         }

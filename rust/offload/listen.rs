@@ -5,9 +5,17 @@
 //! The list says what is wanted; each card compares it with what it has and makes up the difference, from its
 //! own work item ([`super::rules`]). So a card that comes, comes back or changes its namespace needs nothing
 //! special, nor does a sysctl or an option of a socket that changes.
+//!
+//! A listener that wants rules takes a place of its namespace's quota, and keeps it as long as it wants any; one that found none
+//! tries again whenever it is looked at.
 
 use super::{
     device,
+    netns::{
+        Netns,
+        Place,
+        Quota, //
+    },
     rules::{
         self,
         Key, //
@@ -45,8 +53,14 @@ use kernel::{
 };
 
 /// A listener.
-#[derive(Clone, Copy)]
 pub(crate) struct Listener {
+    seen: Seen,
+    place: Option<Place>,
+}
+
+/// What is known of a listener.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
     net: NetId,
     bound_dev_if: i32,
     wanted: Rules,
@@ -74,39 +88,53 @@ impl Listener {
     /// A listener of which nothing is known.
     fn new(sk: Socket<'_>) -> Self {
         Self {
-            net: sk.net(),
-            bound_dev_if: 0,
-            wanted: [None; 2],
-            reason: reason::NONE,
-            since: 0,
+            seen: Seen {
+                net: sk.net(),
+                bound_dev_if: 0,
+                wanted: [None; 2],
+                reason: reason::NONE,
+                since: 0,
+            },
+            place: None,
         }
     }
 
-    /// Looks at the socket, which asks for `flags`, and at the sysctls of its namespace. Returns whether something
+    /// Looks at the socket, which has `options`, and at the sysctls of its namespace. Returns whether something
     /// has changed.
-    fn look(&mut self, sk: Socket<'_>, flags: u32) -> bool {
+    fn look(&mut self, sk: Socket<'_>, options: &Options) -> bool {
         let info = sk.listener_info();
-        let mut new = *self;
+        let old = self.seen;
+        let mut new = old;
         new.bound_dev_if = info.bound_dev_if;
-        new.reason = template::ineligible(&info, flags);
+        new.reason = template::ineligible(&info, options);
+        if new.reason != reason::NONE {
+            self.place = None;
+        } else if self.place.is_none() {
+            self.place = Netns::take(options.netns(), Quota::Listeners);
+            if self.place.is_none() {
+                new.reason = reason::QUOTA;
+            }
+        }
         new.wanted = match new.reason {
-            reason::NONE => template::rules(&info, flags),
+            reason::NONE => template::rules(&info, options.asked()),
             _ => [None; 2],
         };
         if new.since != 0
             && (new.bound_dev_if, new.reason, new.wanted)
-                == (self.bound_dev_if, self.reason, self.wanted)
+                == (old.bound_dev_if, old.reason, old.wanted)
         {
             return false;
         }
-        if new.reason != self.reason {
+        if new.reason != old.reason {
             template::count_fallback(new.reason);
         }
         new.since = GENERATION.fetch_add(1, Relaxed) + 1;
-        *self = new;
+        self.seen = new;
         true
     }
+}
 
+impl Seen {
     /// What it wants of the frames that come out at `port`.
     pub(super) fn rules_at<'s>(
         &'s self,
@@ -125,9 +153,9 @@ impl Listener {
     }
 }
 
-/// Enters or updates a listener which asks for `flags`; takes it out when it asks for nothing (process context).
-pub(crate) fn update(sk: Locked<'_>, flags: u32) {
-    let why = template::ineligible(&sk.listener_info(), flags);
+/// Enters or updates a listener which has `options`; takes it out when it asks for nothing (process context).
+pub(crate) fn update(sk: Locked<'_>, options: &Options) {
+    let why = template::ineligible(&sk.listener_info(), options);
     if why == reason::NOT_ASKED || why == reason::NOT_LISTENING {
         if ulp::remove_listener::<Options>(sk) {
             removed();
@@ -136,7 +164,7 @@ pub(crate) fn update(sk: Locked<'_>, flags: u32) {
     }
     let new = || Listener::new(*sk);
     // Without memory it stays with the host, until something changes or its status is asked for.
-    let changed = ulp::update_listener::<Options, _>(sk, new, |l| l.look(*sk, flags));
+    let changed = ulp::update_listener::<Options, _>(sk, new, |l| l.look(*sk, options));
     if let Ok(Some(true)) = changed {
         device::wake_all();
     }
@@ -151,8 +179,9 @@ pub(crate) fn removed() {
 /// Looks at all listeners again, as sysctls and options may have changed that nobody tells of.
 pub(super) fn refresh() {
     LISTENERS.for_each(|sk, listener| {
-        let flags = ulp::data::<Options>(sk).map_or(0, |options| options.asked());
-        listener.look(sk, flags);
+        if let Some(options) = ulp::data::<Options>(sk) {
+            listener.look(sk, &options);
+        }
     });
 }
 
@@ -162,24 +191,27 @@ pub(crate) fn generation() -> u64 {
 }
 
 /// Calls `f` for all listeners, and returns the generation of the list that it has seen (atomic).
-pub(super) fn for_each(mut f: impl FnMut(&Listener)) -> u64 {
+pub(super) fn for_each(mut f: impl FnMut(&Seen)) -> u64 {
     // A change behind this makes another round, at worst one too many.
     let generation = generation();
-    LISTENERS.for_each(|_, listener| f(listener));
+    LISTENERS.for_each(|_, listener| f(&listener.seen));
     generation
 }
 
 /// Why connections of a listener are set up by the host, and its rules on all cards, as things are now (process
 /// context).
-pub(crate) fn status(sk: Socket<'_>, flags: u32) -> Result<(u32, u32)> {
-    sk.with_lock(|sk| update(sk, flags));
-    let why = template::ineligible(&sk.listener_info(), flags);
+pub(crate) fn status(sk: Socket<'_>, options: &Options) -> Result<(u32, u32)> {
+    sk.with_lock(|sk| update(sk, options));
+    let why = template::ineligible(&sk.listener_info(), options);
     if why != reason::NONE {
         return Ok((why, 0));
     }
-    let Some(listener) = LISTENERS.with(sk, |listener| *listener) else {
+    let Some(listener) = LISTENERS.with(sk, |listener| listener.seen) else {
         return Ok((reason::PENDING, 0));
     };
+    if listener.reason != reason::NONE {
+        return Ok((listener.reason, 0));
+    }
     let (mut wanted, mut have) = (0, 0);
     let (mut refused, mut pending) = (false, false);
     for card in device::all()? {

@@ -9,7 +9,7 @@
 //!   has set up; [`teardown`]: connections that a card ends; [`late`]: what is still on its way of those;
 //!   [`credits`]: how many a card takes; [`forecast`]: which are about to end; [`splice`]: connections that a card
 //!   relays; [`policy`]: what listeners get that do not ask;
-//!   [`acl`]: frames that a card drops; [`counters`]: what is counted.
+//!   [`netns`]: what each namespace has set; [`acl`]: frames that a card drops; [`counters`]: what is counted.
 //!
 //! Lock order: the device's own locks, then a pair's ([`splice`]), then a socket's, then the rules of the
 //! [`policy`], then the list of listeners. The locks of
@@ -25,6 +25,7 @@ pub(crate) mod forecast;
 pub(crate) mod keys;
 pub(crate) mod late;
 pub(crate) mod listen;
+pub(crate) mod netns;
 pub(crate) mod policy;
 pub(crate) mod rules;
 pub(crate) mod socket;
@@ -34,28 +35,32 @@ mod template;
 
 use crate::net::{
     netfilter,
+    pernet,
     ulp, //
 };
 use kernel::prelude::*;
 
 /// Everything that the offloads have registered with the kernel.
 pub(crate) struct Offload {
-    // In this order: nobody is given the ULP, no new sockets, then no hooks.
+    // In this order: nobody is given the ULP, no new sockets, no hooks, then no settings.
     _policy: policy::Policy,
     _ulp: ulp::Registration,
     _hooks: netfilter::Registration<accept::Hook>,
+    _settings: pernet::Registration,
 }
 
 impl Offload {
     /// Registers everything.
     pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
         accept::init();
+        let settings = netns::register()?;
         let hooks = netfilter::Registration::new()?;
         let ulp = ulp::Registration::new::<socket::Options>(module)?;
         Ok(Self {
             _policy: policy::Policy::new()?,
             _ulp: ulp,
             _hooks: hooks,
+            _settings: settings,
         })
     }
 }

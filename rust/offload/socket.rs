@@ -11,6 +11,7 @@ use super::{
     forecast::Forecast,
     late,
     listen,
+    netns::Netns,
     policy::Rule,
     splice,
     teardown, //
@@ -23,7 +24,6 @@ use crate::net::{
         Locked,
         Socket, //
     },
-    sysctl::Value,
     ulp::{
         OptionValue,
         Ulp, //
@@ -60,7 +60,7 @@ pub(crate) mod flag {
     pub(crate) const NO_HOLD: u32 = 1 << 5;
     /// All bits that a socket may ask for.
     pub(crate) const ALL: u32 = SETUP | TEARDOWN | DEFER | SERVER_FIRST | NO_HOLD;
-    /// The card relays connections; for [`super::ENABLED`] only.
+    /// The card relays connections; for [`Netns::offloads`](super::Netns::offloads) only.
     pub(crate) const SPLICE: u32 = 1 << 2;
     /// The kinds of offloads.
     pub(crate) const KINDS: u32 = SETUP | TEARDOWN | SPLICE;
@@ -103,6 +103,8 @@ pub(crate) mod reason {
     pub(crate) const DISABLED: u32 = 11;
     /// The host had no memory.
     pub(crate) const NO_MEMORY: u32 = 12;
+    /// The namespace has as many listeners with cards as `net.acceltcp.quota_listeners` allows.
+    pub(crate) const QUOTA: u32 = 13;
 }
 
 /// What a socket asks for; its children share it until they ask for something else.
@@ -113,10 +115,9 @@ pub(crate) struct Options {
     /// Most bytes of data with which connections are handed over.
     max_data: usize,
     forecast: Forecast,
+    /// What the namespace of the sockets has set.
+    netns: Arc<Netns>,
 }
-
-/// Which offloads are used at all: bits [`flag::SETUP`], [`flag::TEARDOWN`] and [`flag::SPLICE`].
-pub(crate) static ENABLED: Value = Value::new(flag::KINDS, 0, flag::KINDS);
 
 impl Options {
     /// What the application or a rule asks for: bits of [`flag`].
@@ -126,7 +127,7 @@ impl Options {
 
     /// The same without offloads that are switched off.
     pub(crate) fn flags(&self) -> u32 {
-        self.asked & (ENABLED.get() | !flag::KINDS)
+        self.asked & (self.netns.offloads() | !flag::KINDS)
     }
 
     /// The rule that asks for it; 0 when the application does.
@@ -134,16 +135,45 @@ impl Options {
         self.policy
     }
 
-    fn new(flags: u32) -> Result<Arc<Self>> {
-        Self::make(flags, 0, None)
+    /// What the namespace of the sockets has set.
+    pub(super) fn netns(&self) -> &Arc<Netns> {
+        &self.netns
     }
 
-    /// What the rule of this number says.
-    pub(super) fn by_policy(id: u32, rule: &Rule) -> Result<Arc<Self>> {
-        Self::make(rule.offloads, id, rule.max_data)
+    /// Most bytes of data with which a connection is handed over.
+    pub(super) fn max_data(&self) -> usize {
+        self.max_data.min(self.netns.max_bytes())
     }
 
-    fn make(asked: u32, policy: u32, max_data: Option<u32>) -> Result<Arc<Self>> {
+    /// When connections are expected to end.
+    pub(super) fn forecast(&self) -> &Forecast {
+        &self.forecast
+    }
+
+    fn new(netns: Arc<Netns>, flags: u32) -> Result<Arc<Self>> {
+        Self::make(netns, flags, 0, None)
+    }
+
+    /// What the rule of this number says for `sk`.
+    pub(super) fn by_policy(sk: Socket<'_>, id: u32, rule: &Rule) -> Result<Arc<Self>> {
+        Self::make(Netns::of(sk)?, rule.offloads, id, rule.max_data)
+    }
+
+    /// Whether the calling process may ask for something for `sk`.
+    fn may_ask(&self, sk: Socket<'_>) -> Result {
+        if self.netns.is_open_to_all() || sk.may_administer() {
+            return Ok(());
+        }
+        count(Counter::refused_unprivileged);
+        Err(EPERM)
+    }
+
+    fn make(
+        netns: Arc<Netns>,
+        asked: u32,
+        policy: u32,
+        max_data: Option<u32>,
+    ) -> Result<Arc<Self>> {
         let max_data = max_data.map_or(usize::MAX, |bytes| bytes as usize);
         Ok(Arc::new(
             Self {
@@ -151,6 +181,7 @@ impl Options {
                 policy,
                 max_data,
                 forecast: Forecast::new(),
+                netns,
             },
             GFP_KERNEL,
         )?)
@@ -170,22 +201,23 @@ impl Ulp for Options {
         if sk.is_mptcp() {
             return Err(EOPNOTSUPP);
         }
-        Self::new(0)
+        Self::new(Netns::of(sk)?, 0)
     }
 
     fn set_option(
         sk: Socket<'_>,
-        _data: &Arc<Self>,
+        data: &Arc<Self>,
         option: c_int,
         value: &OptionValue,
     ) -> Result<Option<Arc<Self>>> {
         match option {
             ACCELTCP_OFFLOAD => {}
-            ACCELTCP_SPLICE if ENABLED.get() & flag::SPLICE == 0 => return Err(EOPNOTSUPP),
+            ACCELTCP_SPLICE if data.netns.offloads() & flag::SPLICE == 0 => return Err(EOPNOTSUPP),
             ACCELTCP_SPLICE => {
+                data.may_ask(sk)?;
                 // What is on its way to the host yet comes by the hook.
                 netfilter::Registration::<accept::Hook>::ensure(sk)?;
-                return splice::start(sk, value.read()?).map(|()| None);
+                return splice::start(sk, &data.netns, value.read()?).map(|()| None);
             }
             ACCELTCP_UNSPLICE if value.read_u32()? == 0 => {
                 return splice::take_back(sk).map(|()| None);
@@ -197,13 +229,16 @@ impl Ulp for Options {
         if !flag::is_valid(flags) {
             return Err(EINVAL);
         }
+        if flags != 0 {
+            data.may_ask(sk)?;
+        }
         if flags & flag::SETUP != 0 && sk.listener_info().authenticated {
             return Err(EOPNOTSUPP);
         }
         if flags & (flag::SETUP | flag::TEARDOWN) != 0 {
             netfilter::Registration::<accept::Hook>::ensure(sk)?;
         }
-        Self::new(flags).map(Some)
+        Self::new(data.netns.clone(), flags).map(Some)
     }
 
     fn get_option(
@@ -217,7 +252,7 @@ impl Ulp for Options {
         }
         let flags = data.asked();
         let (why, rules) = match option {
-            ACCELTCP_STATUS => listen::status(sk, flags)?,
+            ACCELTCP_STATUS => listen::status(sk, data)?,
             _ => (0, 0),
         };
         let words = [flags, why, rules, 0];
@@ -234,11 +269,11 @@ impl Ulp for Options {
 
     fn claim(data: &Arc<Self>) -> Option<Result<Arc<Self>>> {
         // As a socket begins that is given the ULP by its application.
-        (data.policy() != 0).then(|| Self::new(0))
+        (data.policy() != 0).then(|| Self::new(data.netns.clone(), 0))
     }
 
     fn changed(sk: Locked<'_>, data: &Arc<Self>) {
-        listen::update(sk, data.asked());
+        listen::update(sk, data);
     }
 
     fn closed() {
@@ -261,7 +296,7 @@ impl Ulp for Options {
 
     fn wait_ns(data: &Self) -> u32 {
         match data.flags() & (flag::TEARDOWN | flag::NO_HOLD) {
-            flag::TEARDOWN => data.forecast.wait_ns(),
+            flag::TEARDOWN => data.forecast.wait_ns(data.netns.hold_us()),
             _ => 0,
         }
     }
@@ -272,6 +307,6 @@ impl Ulp for Options {
     }
 
     fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool {
-        data.flags() & flag::TEARDOWN != 0 && teardown::hand_over(sk, &data.forecast, data.max_data)
+        data.flags() & flag::TEARDOWN != 0 && teardown::hand_over(sk, data)
     }
 }

@@ -14,16 +14,15 @@ use super::{
         Counter, //
     },
     device,
-    forecast::Forecast,
-    late, //
+    late,
+    socket::Options, //
 };
 use crate::net::{
     closing::{
         Closing,
         Stays, //
     },
-    sock::Locked,
-    sysctl::Value, //
+    sock::Locked, //
 };
 use acceltcp_abi::{
     meta::TxMeta,
@@ -39,20 +38,15 @@ const METADATA: usize = TxMeta::MAX_WITH_TYPES;
 /// Most bytes of data: a descriptor has 16 bits for the length of all.
 const MAX_DATA: usize = u16::MAX as usize - METADATA - Closing::HEADERS;
 
-/// Most bytes of data with which a connection is handed over; what is more stays with the host.
-pub(crate) static MAX_BYTES: Value = Value::new(65_535, 0, 65_535);
-/// Seconds that a card keeps a connection in TIME-WAIT (RFC 9293 section 3.6.1); Linux has 60.
-pub(crate) static TIME_WAIT_S: Value = Value::new(60, 1, 600);
-
 /// Hands `sk`, which its last user closes, over to a card (process context). Returns whether the card has it: then the
-/// host is to forget it at once. Not with more than `max_data` bytes of data.
-pub(super) fn hand_over(sk: Locked<'_>, forecast: &Forecast, max_data: usize) -> bool {
-    let result = try_hand_over(sk, forecast, max_data);
+/// host is to forget it at once.
+pub(super) fn hand_over(sk: Locked<'_>, options: &Options) -> bool {
+    let result = try_hand_over(sk, options);
     count(result.err().unwrap_or(Counter::teardown_handed_over));
     result.is_ok()
 }
 
-fn try_hand_over(sk: Locked<'_>, forecast: &Forecast, max_data: usize) -> Result<(), Counter> {
+fn try_hand_over(sk: Locked<'_>, options: &Options) -> Result<(), Counter> {
     let closing = Closing::new(sk).map_err(reason)?;
     let len = closing.len as usize;
     let Some(card) = device::find(closing.device()) else {
@@ -61,19 +55,14 @@ fn try_hand_over(sk: Locked<'_>, forecast: &Forecast, max_data: usize) -> Result
     let credits = card.credits();
     match credits.max_data() {
         0 => return Err(Counter::teardown_no_card),
-        most if len
-            > most
-                .min(MAX_DATA)
-                .min(max_data)
-                .min(MAX_BYTES.get() as usize) =>
-        {
+        most if len > most.min(MAX_DATA).min(options.max_data()) => {
             return Err(Counter::teardown_too_large)
         }
         _ if !credits.has(len) => return Err(Counter::teardown_no_credit),
         _ => {}
     }
     let frame = closing.frame(METADATA, 0).map_err(reason)?;
-    card.hand_over(frame, &message(&closing), len)
+    card.hand_over(frame, &message(&closing, options), len)
         .map_err(|err| match err {
             ENOSPC => Counter::teardown_no_credit,
             ENETDOWN => Counter::teardown_link_down,
@@ -81,7 +70,7 @@ fn try_hand_over(sk: Locked<'_>, forecast: &Forecast, max_data: usize) -> Result
         })?;
     late::remember(closing.key, closing.rcv_isn);
     if closing.first_answer {
-        forecast.ended();
+        options.forecast().ended();
     }
     if closing.held {
         count(Counter::teardown_held_over);
@@ -89,7 +78,7 @@ fn try_hand_over(sk: Locked<'_>, forecast: &Forecast, max_data: usize) -> Result
     Ok(())
 }
 
-fn message(closing: &Closing<'_>) -> HandOver {
+fn message(closing: &Closing<'_>, options: &Options) -> HandOver {
     let on = |set, bit| if set { bit } else { 0 };
     HandOver {
         version: HandOver::VERSION,
@@ -112,7 +101,7 @@ fn message(closing: &Closing<'_>) -> HandOver {
         cwnd: closing.cwnd.into(),
         rto_ms: closing.rto_ms.into(),
         fin_wait_ms: closing.fin_wait_ms.into(),
-        time_wait_ms: (TIME_WAIT_S.get() * 1000).into(),
+        time_wait_ms: options.netns().time_wait_ms().into(),
     }
 }
 

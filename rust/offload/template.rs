@@ -10,7 +10,7 @@ use super::{
     socket::{
         flag,
         reason,
-        ENABLED, //
+        Options, //
     },
 };
 use crate::net::sock::ListenerInfo;
@@ -25,13 +25,13 @@ const MAX_WSCALE: u32 = 14;
 /// Rules of one listener, one for each family that it takes.
 pub(super) type Rules = [Option<ListenRule>; 2];
 
-/// Why a listener that asks for `flags` is served by the host.
-pub(super) fn ineligible(info: &ListenerInfo, flags: u32) -> u32 {
-    if flags & flag::SETUP == 0 {
+/// Why a listener with `options` is served by the host.
+pub(super) fn ineligible(info: &ListenerInfo, options: &Options) -> u32 {
+    if options.asked() & flag::SETUP == 0 {
         reason::NOT_ASKED
     } else if !info.listening {
         reason::NOT_LISTENING
-    } else if ENABLED.get() & flag::SETUP == 0 {
+    } else if options.flags() & flag::SETUP == 0 {
         reason::DISABLED
     } else if info.mptcp {
         reason::MPTCP
@@ -52,6 +52,7 @@ pub(super) fn count_fallback(why: u32) {
         reason::AUTHENTICATED => count(Counter::fallback_authenticated),
         reason::SYNCOOKIES => count(Counter::fallback_syncookies),
         reason::FORWARDING => count(Counter::fallback_forwarding),
+        reason::QUOTA => count(Counter::fallback_quota),
         _ => {}
     }
 }

@@ -79,7 +79,7 @@ struct acceltcp_status {
 struct acceltcp_splice {
 	__s32 fd;		/* the other connection */
 	__u32 flags;		/* ACCELTCP_SPLICE_* */
-	__u32 idle_ms;		/* reset after so long without a segment; 0 never */
+	__u32 idle_ms;		/* reset after so long without a segment; 0: net.acceltcp.splice_idle */
 	__u32 reserved;		/* zero */
 };
 
@@ -123,5 +123,6 @@ struct acceltcp_splice_info {
 #define ACCELTCP_REASON_FORWARDING	8	/* any address, on a host that forwards */
 #define ACCELTCP_REASON_PENDING		9	/* a card has not been told yet */
 #define ACCELTCP_REASON_DISABLED	11	/* net.acceltcp.offloads does not have it */
+#define ACCELTCP_REASON_QUOTA		13	/* net.acceltcp.quota_listeners is used up */
 
 #endif

@@ -55,6 +55,8 @@ enum acceltcp_offload_flag {
  * @ACCELTCP_HOST_REASON_DISABLED: The sysctl net.acceltcp.offloads does not
  *   have it.
  * @ACCELTCP_HOST_REASON_NO_MEMORY: The host had no memory; it tries again.
+ * @ACCELTCP_HOST_REASON_QUOTA: The namespace has as many as
+ *   net.acceltcp.quota_listeners allows.
  */
 enum acceltcp_host_reason {
 	ACCELTCP_HOST_REASON_NONE,
@@ -70,6 +72,7 @@ enum acceltcp_host_reason {
 	ACCELTCP_HOST_REASON_OTHER_ULP,
 	ACCELTCP_HOST_REASON_DISABLED,
 	ACCELTCP_HOST_REASON_NO_MEMORY,
+	ACCELTCP_HOST_REASON_QUOTA,
 };
 
 /**

@@ -56,7 +56,7 @@ fn put(message: &mut Message<'_>, held: &SockRef) -> Result {
     message.u32(uapi::ACCELTCP_A_LISTENER_UID, sk.uid())?;
     let (offloads, why, rules) = match &has {
         Has::This(options) => {
-            let (why, rules) = listen::status(sk, options.asked())?;
+            let (why, rules) = listen::status(sk, options)?;
             (options.asked(), why, rules)
         }
         _ if sk.is_mptcp() => (0, reason::MPTCP, 0),

@@ -369,10 +369,10 @@ fn apply(sk: Locked<'_>, new: bool) {
             if own.policy() == entry.id {
                 return;
             }
-            match Options::by_policy(entry.id, &entry.rule) {
+            match Options::by_policy(*sk, entry.id, &entry.rule) {
                 Ok(options) => {
                     ulp::exchange(sk, options.clone());
-                    listen::update(sk, options.asked());
+                    listen::update(sk, &options);
                     reason::NONE
                 }
                 Err(_) => reason::NO_MEMORY,
@@ -387,10 +387,10 @@ fn apply(sk: Locked<'_>, new: bool) {
         (_, Some(_)) if sk.is_mptcp() => reason::MPTCP,
         (Has::Other, Some(_)) => reason::OTHER_ULP,
         (Has::Nothing, Some(_)) if sk.listener_info().authenticated => reason::AUTHENTICATED,
-        (Has::Nothing, Some(entry)) => match Options::by_policy(entry.id, &entry.rule) {
+        (Has::Nothing, Some(entry)) => match Options::by_policy(*sk, entry.id, &entry.rule) {
             Ok(options) => match ulp::attach(sk, options.clone()) {
                 Ok(()) => {
-                    listen::update(sk, options.asked());
+                    listen::update(sk, &options);
                     reason::NONE
                 }
                 Err(_) => reason::OTHER_ULP,

@@ -25,6 +25,10 @@ use super::{
         Counter, //
     },
     device,
+    netns::{
+        Netns,
+        Quota, //
+    },
     socket::Options, //
 };
 use crate::net::{
@@ -108,10 +112,18 @@ fn find(sk: Socket<'_>) -> Option<Arc<Pair>> {
 }
 
 /// What [`ACCELTCP_SPLICE`](super::socket) says, as words: the other socket, flags, milliseconds, and zero.
-pub(super) fn start(a: Socket<'_>, [fd, flags, idle_ms, reserved]: [u32; 4]) -> Result {
+pub(super) fn start(
+    a: Socket<'_>,
+    netns: &Arc<Netns>,
+    [fd, flags, idle_ms, reserved]: [u32; 4],
+) -> Result {
     if flags & !(NONBLOCK | DETACH) != 0 || reserved != 0 || idle_ms > MAX_MS {
         return Err(EINVAL);
     }
+    let idle_ms = match idle_ms {
+        0 => netns.splice_idle_ms(),
+        own => own,
+    };
     let other = NamedSocket::new(fd as c_int)?;
     let b = other.get();
     if a.id() == b.id() {
@@ -124,9 +136,13 @@ pub(super) fn start(a: Socket<'_>, [fd, flags, idle_ms, reserved]: [u32; 4]) -> 
     let mut buffer = KVVec::from_elem(0u8, CHUNK, GFP_KERNEL)?;
     let begun = Instant::<Monotonic>::now();
     loop {
-        let result = attempt(a, b, flags, idle_ms, &mut buffer);
+        let result = attempt(a, b, netns, flags, idle_ms, &mut buffer);
         match result {
             Err(err) if err == EAGAIN => {}
+            Err(err) if err == EDQUOT => {
+                count(Counter::splice_quota);
+                return result;
+            }
             Err(_) => {
                 count(Counter::splice_not_possible);
                 return result;
@@ -144,21 +160,28 @@ pub(super) fn start(a: Socket<'_>, [fd, flags, idle_ms, reserved]: [u32; 4]) -> 
     }
 }
 
-fn attempt(a: Socket<'_>, b: Socket<'_>, flags: u32, idle_ms: u32, buffer: &mut [u8]) -> Result {
+fn attempt(
+    a: Socket<'_>,
+    b: Socket<'_>,
+    netns: &Arc<Netns>,
+    flags: u32,
+    idle_ms: u32,
+    buffer: &mut [u8],
+) -> Result {
     if [a, b].into_iter().any(is_active) {
         return Err(EBUSY);
     }
     for (from, to) in [(a, b), (b, a)] {
         splice::pass_on(from, to, buffer)?;
     }
-    splice::with_both(a, b, |ends| hand_over(ends, flags, idle_ms))
+    splice::with_both(a, b, |ends| hand_over(ends, netns, flags, idle_ms))
 }
 
 fn is_active(sk: Socket<'_>) -> bool {
     find(sk).is_some_and(|pair| pair.known().phase == Phase::Active)
 }
 
-fn hand_over(sockets: [Locked<'_>; 2], flags: u32, idle_ms: u32) -> Result {
+fn hand_over(sockets: [Locked<'_>; 2], netns: &Arc<Netns>, flags: u32, idle_ms: u32) -> Result {
     let [a, b] = sockets;
     let ends = [
         Closing::spliced(a).map_err(reason)?,
@@ -182,9 +205,10 @@ fn hand_over(sockets: [Locked<'_>; 2], flags: u32, idle_ms: u32) -> Result {
     let (frame, second, tracked) = splice::frame(&ends, METADATA).map_err(reason)?;
     let second = u16::try_from(second)?;
     let detach = flags & DETACH != 0;
+    let place = Netns::take(netns, Quota::Pairs).ok_or(EDQUOT)?;
     let pair = card
         .pairs()
-        .enter(|name| Pair::new(card.clone(), name, [*a, *b], &ends, detach))?;
+        .enter(|name| Pair::new(card.clone(), name, [*a, *b], &ends, detach, place))?;
     let give = || {
         let nodes = [
             RBTreeNode::new(a.id(), pair.clone(), GFP_KERNEL)?,

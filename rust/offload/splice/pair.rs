@@ -8,7 +8,8 @@ use super::super::{
         Counter, //
     },
     device::OffloadDevice,
-    late, //
+    late,
+    netns::Place, //
 };
 use crate::net::{
     closing::Closing,
@@ -78,6 +79,8 @@ struct State {
     refused: bool,
     /// The card was told to reset the connections.
     aborted: bool,
+    /// Its place in the quota of its namespace, as long as the card relays.
+    place: Option<Place>,
 }
 
 /// A pair. Its lock comes before those of its sockets.
@@ -107,6 +110,7 @@ impl Pair {
         [a, b]: [Socket<'_>; 2],
         ends: &[Closing<'_>; 2],
         detach: bool,
+        place: Place,
     ) -> Result<Arc<Self>> {
         let state = State {
             known: Known {
@@ -118,6 +122,7 @@ impl Pair {
             ends: [Some(SockRef::new(a)), Some(SockRef::new(b))],
             refused: false,
             aborted: false,
+            place: Some(place),
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -247,6 +252,7 @@ impl State {
 
     fn wake(&mut self, ends: &[EndState; 2]) {
         self.known.phase = Phase::Returned;
+        self.place = None;
         count(Counter::splice_returned);
         for (end, now) in self.ends.iter_mut().zip(ends) {
             let Some(sk) = end.take() else {
@@ -267,6 +273,7 @@ impl State {
 
     fn finish(&mut self, why: u8) {
         self.known.phase = Phase::Ended;
+        self.place = None;
         self.known.reason = why;
         let (counter, error) = match why {
             reason::CLOSED => (Counter::splice_closed, None),

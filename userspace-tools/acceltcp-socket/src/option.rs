@@ -40,6 +40,8 @@ pub enum Reason {
     Pending,
     /// The operator has switched setup off (`net.acceltcp.offloads`).
     Disabled,
+    /// Its namespace has as many listeners with cards as it may (`net.acceltcp.quota_listeners`).
+    Quota,
     /// A reason that this version does not know.
     Other(u32),
 }
@@ -58,6 +60,7 @@ impl From<u32> for Reason {
             uapi::ACCELTCP_REASON_FORWARDING => Self::Forwarding,
             uapi::ACCELTCP_REASON_PENDING => Self::Pending,
             uapi::ACCELTCP_REASON_DISABLED => Self::Disabled,
+            uapi::ACCELTCP_REASON_QUOTA => Self::Quota,
             other => Self::Other(other),
         }
     }
@@ -77,6 +80,7 @@ impl fmt::Display for Reason {
             Self::Forwarding => "any address, on a host that forwards",
             Self::Pending => "the card has not been told yet",
             Self::Disabled => "net.acceltcp.offloads does not have setup",
+            Self::Quota => "net.acceltcp.quota_listeners is used up",
             Self::Other(number) => return write!(f, "reason {number}"),
         })
     }

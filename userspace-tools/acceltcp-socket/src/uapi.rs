@@ -51,6 +51,8 @@ pub const ACCELTCP_REASON_FORWARDING: u32 = 8;
 pub const ACCELTCP_REASON_PENDING: u32 = 9;
 /// The sysctl `net.acceltcp.offloads` does not have setup.
 pub const ACCELTCP_REASON_DISABLED: u32 = 11;
+/// The sysctl `net.acceltcp.quota_listeners` allows no more.
+pub const ACCELTCP_REASON_QUOTA: u32 = 13;
 
 /// `struct acceltcp_status`.
 #[repr(C)]

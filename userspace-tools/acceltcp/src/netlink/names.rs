@@ -186,6 +186,8 @@ enumeration! {
         Disabled = ACCELTCP_HOST_REASON_DISABLED, "disabled";
         /// The host had no memory; it tries again.
         NoMemory = ACCELTCP_HOST_REASON_NO_MEMORY, "no-memory";
+        /// Its namespace has as many as it may.
+        Quota = ACCELTCP_HOST_REASON_QUOTA, "quota";
     }
 }
 
@@ -210,6 +212,7 @@ impl Reason {
             Self::OtherUlp => "the socket has another upper layer protocol, such as kTLS",
             Self::Disabled => "the sysctl net.acceltcp.offloads does not have it",
             Self::NoMemory => "the host had no memory; it tries again",
+            Self::Quota => "its namespace has as many as the sysctl net.acceltcp.quota_listeners allows",
             Self::Unknown(_) => "this tool is older than the module",
         }
     }

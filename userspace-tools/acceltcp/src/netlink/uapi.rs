@@ -60,6 +60,8 @@ numbers! {
     ACCELTCP_HOST_REASON_DISABLED: u32 = 11;
     /// Why the host sets connections up: no-memory.
     ACCELTCP_HOST_REASON_NO_MEMORY: u32 = 12;
+    /// Why the host sets connections up: quota.
+    ACCELTCP_HOST_REASON_QUOTA: u32 = 13;
 
     /// Memory of a card: sram.
     ACCELTCP_MEMORY_SRAM: u32 = 0;

@@ -53,7 +53,7 @@ pub(super) fn settings(root: &Root) -> Vec<Finding> {
     let check = "sysctl net.acceltcp";
     let names = root.list("proc/sys/net/acceltcp");
     if names.is_empty() {
-        // Only the initial network namespace has them; without the module there are none anywhere.
+        // Without the module there are none in any network namespace.
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -87,6 +87,15 @@ fn unusual(name: &str, value: &str) -> Option<&'static str> {
         }
         ("teardown_hold_us", Some(0)) => {
             Some("answers do not wait for the end of their connection, so fewer are handed over; 250 is usual")
+        }
+        ("quota_listeners", Some(0)) => {
+            Some("no listener of this network namespace is given to a card; 4294967295 is no limit")
+        }
+        ("quota_pairs", Some(0)) => {
+            Some("no connections of this network namespace are spliced; 4294967295 is no limit")
+        }
+        ("unprivileged", Some(0)) => {
+            Some("applications need CAP_NET_ADMIN to ask for offloads; rules of the policy serve all")
         }
         _ => None,
     }

@@ -196,6 +196,18 @@ fn settings_of_the_host() {
             "7 for all",
         ),
         (
+            "proc/sys/net/acceltcp/quota_pairs",
+            "0",
+            Level::Warn,
+            "4294967295 is no limit",
+        ),
+        (
+            "proc/sys/net/acceltcp/unprivileged",
+            "0",
+            Level::Warn,
+            "CAP_NET_ADMIN",
+        ),
+        (
             "sys/class/net/nic0/queues/rx-0/rps_cpus",
             "00000000,00000002",
             Level::Warn,

@@ -35,10 +35,19 @@ pub(super) struct Middle<'a> {
 impl<'a> Middle<'a> {
     /// With listeners; that of the guest has the ULP, and asks for these offloads.
     pub(super) fn new(session: &'a Session, flags: u32) -> Result<Self> {
+        Self::with(session, Peer::guest_script(session, SCRIPT)?, flags)
+    }
+
+    /// In a network namespace of the guest's.
+    pub(super) fn in_netns(session: &'a Session, name: &str, flags: u32) -> Result<Self> {
+        Self::with(session, Peer::netns_script(session, name, SCRIPT)?, flags)
+    }
+
+    fn with(session: &'a Session, guest: Peer, flags: u32) -> Result<Self> {
         let mut middle = Self {
             session,
             client: Peer::wire_script(session, SCRIPT)?,
-            guest: Peer::guest_script(session, SCRIPT)?,
+            guest,
             server: Peer::wire_script(session, SCRIPT)?,
         };
         middle.host(&json!({"do": "listen", "name": "l", "port": PORT, "flags": flags}))?;

@@ -11,6 +11,7 @@ mod haproxy;
 mod host;
 mod load;
 mod middle;
+mod netns;
 mod options;
 mod takeback;
 
@@ -71,6 +72,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "nothing of what is relayed crosses the bus",
             180,
             card::dma,
+        ),
+        case(
+            "netns",
+            "pairs within the quota and the idle time of their namespace, which dies before one of them",
+            300,
+            netns::netns,
         ),
         case(
             "conntrack",
