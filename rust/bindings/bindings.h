@@ -33,6 +33,7 @@
 #include "ports.h"
 #include "splice.h"
 #include "tcp.h"
+#include "trace.h"
 
 /* Values that bindgen cannot read off function-like macros. */
 static const u64 ACCELTCP_F_SG = NETIF_F_SG;

@@ -123,6 +123,7 @@ static bool acceltcp_find_dev(const struct sock *sk,
 	}
 #endif
 	to->dev = dev;
+	to->ifindex = dev->ifindex;
 	return true;
 }
 

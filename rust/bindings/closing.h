@@ -32,6 +32,7 @@ enum acceltcp_stays {
 struct acceltcp_closing {
 	u64 key;		/* of its addresses and ports, see acceltcp_key() */
 	const void *dev;	/* struct net_device at which its frames come out */
+	s32 ifindex;		/* of dev */
 	u32 rcv_isn;
 	u32 len;		/* bytes from SND.UNA to the end of the stream */
 	u32 snd_una;

@@ -261,6 +261,28 @@ enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 	return *listener ? ACCELTCP_OWNER_LISTENER : ACCELTCP_OWNER_NONE;
 }
 
+/* Of the connection that a frame belongs to, whose data starts at the network header. */
+bool acceltcp_frame_ends(struct sk_buff *skb, bool ipv4,
+			 struct acceltcp_ends *to)
+{
+	struct acceltcp_frame frame = { .skb = skb, .ipv4 = ipv4 };
+
+	if (!acceltcp_parse(&frame))
+		return false;
+	memset(to, 0, sizeof(*to));
+	to->ipv4 = ipv4;
+	to->local_port = ntohs(frame.th.dest);
+	to->remote_port = ntohs(frame.th.source);
+	if (ipv4) {
+		memcpy(to->local, &ip_hdr(skb)->daddr, 4);
+		memcpy(to->remote, &ip_hdr(skb)->saddr, 4);
+	} else {
+		memcpy(to->local, &ipv6_hdr(skb)->daddr, 16);
+		memcpy(to->remote, &ipv6_hdr(skb)->saddr, 16);
+	}
+	return true;
+}
+
 /*
  * Reads what tells of the connection of a frame with skb->data at the network
  * header. False when the frame is none that a connection could have left over.

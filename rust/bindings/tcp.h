@@ -90,6 +90,8 @@ enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 				      bool *replaced);
 bool acceltcp_frame_key(struct sk_buff *skb, const struct net *net, bool ipv4,
 			u64 *key, u32 *seq);
+bool acceltcp_frame_ends(struct sk_buff *skb, bool ipv4,
+			 struct acceltcp_ends *to);
 bool acceltcp_frame_find_owner(struct sk_buff *skb, const struct net *net,
 			       bool ipv4);
 struct request_sock *acceltcp_reqsk_alloc(struct sock *listener, bool ipv4,

@@ -17,7 +17,8 @@
 //! * [`pci`]: functions that are network cards, and what belongs to one from probe to unbind.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
 //! * [`weak`]: a device for those who may outlive it; its service and its VLANs.
-//! * [`sysctl`]: settings; [`global`]: locks of the whole module; [`work`]: what is left to process context.
+//! * [`sysctl`]: settings; [`global`]: locks of the whole module; [`work`]: what is left to process context;
+//!   [`trace`]: tracepoints.
 
 pub(crate) mod closing;
 pub(crate) mod device;
@@ -41,6 +42,7 @@ pub(crate) mod skb;
 pub(crate) mod sock;
 pub(crate) mod splice;
 pub(crate) mod sysctl;
+pub(crate) mod trace;
 pub(crate) mod ulp;
 pub(crate) mod weak;
 pub(crate) mod work;

@@ -95,6 +95,12 @@ impl<'a> Incoming<'a> {
         unsafe { bindings::acceltcp_frame_find_owner(self.skb.as_raw(), self.net.as_raw(), ipv4) }
     }
 
+    /// Tells a tracepoint that the frame brings a connection.
+    pub(crate) fn trace_child(&mut self) {
+        // SAFETY: The frame is lent to us.
+        unsafe { bindings::acceltcp_trace_child(self.skb.as_raw(), self.family == Family::V4) };
+    }
+
     /// Finds out to whom the frame belongs. A connection that is left over from before the handshake that
     /// `claim` tells of is reset.
     pub(crate) fn owner(&mut self, claim: &Claim) -> Owner<'a> {

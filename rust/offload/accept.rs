@@ -182,6 +182,7 @@ fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
     match frame.attach_request(listener, &options) {
         Ok(()) => {
             count(Counter::setup_delivered);
+            frame.trace_child();
             Verdict::Accept
         }
         Err(_) => {

@@ -160,6 +160,11 @@ const COUNT: usize = NAMES.len();
 
 static VALUES: [Atomic<u64>; COUNT] = [const { Atomic::new(0) }; COUNT];
 
+/// Its name.
+pub(crate) fn name(counter: Counter) -> &'static str {
+    NAMES[counter as usize]
+}
+
 /// Adds one.
 pub(crate) fn count(counter: Counter) {
     VALUES[counter as usize].add(1, Relaxed);

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::net::{
     sock,
+    trace,
     weak::Port, //
 };
 use acceltcp_abi::setup::{
@@ -152,6 +153,10 @@ impl Installed {
 
     /// The card has lost its rules.
     pub(crate) fn forget(&mut self, device: &dyn OffloadDevice) {
+        let ifindex = self.ifindex();
+        for (rule, _) in self.rules.0.values() {
+            trace::listener(ifindex, rule, false);
+        }
         self.rules = Tree::new();
         self.withdraw(device);
     }
@@ -174,7 +179,8 @@ impl Installed {
             return Ok(());
         }
         let synced = desired(&ports).and_then(|(generation, desired)| {
-            self.apply(&desired, commands)?;
+            let ifindex = ports.first().map_or(self.ifindex(), |port| port.ifindex);
+            self.apply(&desired, ifindex, commands)?;
             self.publish(device, generation, &ports)?;
             Ok(generation)
         });
@@ -191,6 +197,11 @@ impl Installed {
         }
     }
 
+    /// Number of the card's device, when it was last seen; 0 for none.
+    fn ifindex(&self) -> i32 {
+        self.ports.first().map_or(0, |port| port.ifindex)
+    }
+
     fn publish(&self, device: &dyn OffloadDevice, seen: u64, ports: &[Port]) -> Result {
         let mut state = State {
             seen,
@@ -205,13 +216,23 @@ impl Installed {
     }
 
     /// Brings the card from what it has to what is desired.
-    fn apply(&mut self, desired: &Tree<ListenRule>, commands: &mut dyn Commands) -> Result {
-        self.remove_others(desired, commands)?;
+    fn apply(
+        &mut self,
+        desired: &Tree<ListenRule>,
+        ifindex: i32,
+        commands: &mut dyn Commands,
+    ) -> Result {
+        self.remove_others(desired, ifindex, commands)?;
         self.replace_changed(desired, commands)?;
-        self.add_missing(desired, commands)
+        self.add_missing(desired, ifindex, commands)
     }
 
-    fn remove_others(&mut self, desired: &Tree<ListenRule>, commands: &mut dyn Commands) -> Result {
+    fn remove_others(
+        &mut self,
+        desired: &Tree<ListenRule>,
+        ifindex: i32,
+        commands: &mut dyn Commands,
+    ) -> Result {
         let mut others: KVVec<Key> = KVVec::new();
         for key in self.rules.0.keys() {
             if desired.0.get(key).is_none() {
@@ -219,8 +240,9 @@ impl Installed {
             }
         }
         for key in &others {
-            if let Some((_, handle)) = self.rules.0.get(key) {
+            if let Some((rule, handle)) = self.rules.0.get(key) {
                 commands.remove(*handle)?;
+                trace::listener(ifindex, rule, false);
                 count(Counter::rules_removed);
                 self.rules.0.remove(key);
             }
@@ -251,7 +273,12 @@ impl Installed {
         Ok(())
     }
 
-    fn add_missing(&mut self, desired: &Tree<ListenRule>, commands: &mut dyn Commands) -> Result {
+    fn add_missing(
+        &mut self,
+        desired: &Tree<ListenRule>,
+        ifindex: i32,
+        commands: &mut dyn Commands,
+    ) -> Result {
         for (key, wanted) in desired.0.iter() {
             if self.rules.0.get(key).is_some() {
                 continue;
@@ -266,6 +293,7 @@ impl Installed {
                     let old = self.rules.0.insert(place.into_node(*key, (rule, handle)));
                     drop(old);
                     count(Counter::rules_added);
+                    trace::listener(ifindex, &rule, true);
                 }
                 // The next ones would not fare better.
                 Err(err) if err == ENOSPC => {

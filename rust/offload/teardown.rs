@@ -10,6 +10,7 @@
 
 use super::{
     counters::{
+        self,
         count,
         Counter, //
     },
@@ -22,7 +23,8 @@ use crate::net::{
         Closing,
         Stays, //
     },
-    sock::Locked, //
+    sock::Locked,
+    trace, //
 };
 use acceltcp_abi::{
     meta::TxMeta,
@@ -42,6 +44,9 @@ const MAX_DATA: usize = u16::MAX as usize - METADATA - Closing::HEADERS;
 /// host is to forget it at once.
 pub(super) fn hand_over(sk: Locked<'_>, options: &Options) -> bool {
     let result = try_hand_over(sk, options);
+    if let Err(why) = result {
+        trace::not_handed_over(sk, counters::name(why));
+    }
     count(result.err().unwrap_or(Counter::teardown_handed_over));
     result.is_ok()
 }
@@ -68,6 +73,7 @@ fn try_hand_over(sk: Locked<'_>, options: &Options) -> Result<(), Counter> {
             ENETDOWN => Counter::teardown_link_down,
             _ => Counter::teardown_no_room,
         })?;
+    trace::handed_over(sk, &closing);
     late::remember(closing.key, closing.rcv_isn);
     if closing.first_answer {
         options.forecast().ended();

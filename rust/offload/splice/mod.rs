@@ -233,6 +233,7 @@ fn hand_over(sockets: [Locked<'_>; 2], netns: &Arc<Netns>, flags: u32, idle_ms: 
     let nodes = give().inspect_err(|_| card.pairs().withdraw((pair.number, pair.generation)))?;
     // The card has them.
     pair.remember();
+    pair.begun();
     sockets.into_iter().for_each(splice::freeze::<Options>);
     tracked.into_iter().for_each(splice::Tracked::end);
     for node in nodes {

@@ -4,6 +4,7 @@
 
 use super::super::{
     counters::{
+        self,
         count,
         Counter, //
     },
@@ -21,6 +22,10 @@ use crate::net::{
     splice::{
         self,
         Returned, //
+    },
+    trace::{
+        self,
+        Spliced, //
     }, //
 };
 use acceltcp_abi::splice::{
@@ -71,6 +76,12 @@ pub(super) struct Known {
     pub(super) segments: [u64; 2],
 }
 
+/// What tracepoints tell of a pair.
+struct Story {
+    name: Spliced,
+    connections: [Ends; 2],
+}
+
 struct State {
     known: Known,
     /// Its sockets, until they are closed or woken.
@@ -96,6 +107,7 @@ pub(crate) struct Pair {
     /// Keys and initial sequence numbers of the connections, see [`late`].
     keys: [(u64, u32); 2],
     detach: bool,
+    story: Story,
     #[pin]
     state: Mutex<State>,
     #[pin]
@@ -124,6 +136,14 @@ impl Pair {
             aborted: false,
             place: Some(place),
         };
+        let story = Story {
+            name: Spliced {
+                ifindex: ends[0].ifindex,
+                pair: number,
+                generation,
+            },
+            connections: [a.ends(), b.ends()],
+        };
         Arc::pin_init(
             pin_init!(Self {
                 card,
@@ -133,6 +153,7 @@ impl Pair {
                 received: ends.each_ref().map(|end| end.rcv_nxt),
                 keys: ends.each_ref().map(|end| (end.key, end.rcv_isn)),
                 detach,
+                story,
                 state <- new_mutex!(state),
                 changed <- new_condvar!(),
             }),
@@ -158,6 +179,11 @@ impl Pair {
         }
     }
 
+    /// The card has got it.
+    pub(super) fn begun(&self) {
+        trace::spliced(&self.story.connections, &self.story.name);
+    }
+
     /// Its connections, as long as their sockets are open (process context).
     pub(crate) fn connections(&self) -> [Option<Ends>; 2] {
         let state = self.state.lock();
@@ -178,8 +204,8 @@ impl Pair {
         if state.known.phase == Phase::Active {
             match told {
                 Some(told) if told.kind == event::REFUSED => state.refused = true,
-                Some(told) => state.end(told, &self.received),
-                None => state.finish(LOST),
+                Some(told) => state.end(&self.story, told, &self.received),
+                None => state.finish(&self.story, LOST),
             }
         }
         self.changed.notify_all();
@@ -236,17 +262,18 @@ impl Pair {
 }
 
 impl State {
-    fn end(&mut self, told: &SpliceEvent, before: &[u32; 2]) {
+    fn end(&mut self, story: &Story, told: &SpliceEvent, before: &[u32; 2]) {
         if told.kind == event::TAKEN_BACK {
             let ends = told.ends();
             for ((bytes, end), before) in self.known.bytes.iter_mut().zip(&ends).zip(before) {
                 *bytes = end.rcv_nxt.get().wrapping_sub(*before).into();
             }
+            trace::unspliced(&story.connections, &story.name);
             self.wake(&ends);
         } else {
             self.known.bytes = told.bytes.map(|bytes| bytes.get());
             self.known.segments = told.segments.map(|segments| segments.get());
-            self.finish(told.reason);
+            self.finish(story, told.reason);
         }
     }
 
@@ -271,7 +298,7 @@ impl State {
         }
     }
 
-    fn finish(&mut self, why: u8) {
+    fn finish(&mut self, story: &Story, why: u8) {
         self.known.phase = Phase::Ended;
         self.place = None;
         self.known.reason = why;
@@ -285,6 +312,8 @@ impl State {
             _ => (Counter::splice_refused, Some(ECONNABORTED)),
         };
         count(counter);
+        let reason = counters::name(counter);
+        trace::splice_ended(&story.connections, &story.name, self.known.bytes, reason);
         let [first, second] = self.known.bytes;
         for (end, (received, sent)) in self.ends.iter_mut().zip([(first, second), (second, first)])
         {
