@@ -6,6 +6,7 @@ mod acl;
 mod acl_tc;
 mod flows;
 mod policy;
+mod trace;
 
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ const GENERATED: &str = include_str!("generated.py");
 const NETLINK: &str = include_str!("netlink.py");
 
 /// Runs in the guest.
+const SYSCTL: &str = include_str!("sysctl.py");
+
+/// Runs in the guest.
 const TOOL: &str = include_str!("tool.py");
 
 /// Runs in the guest.
@@ -55,6 +59,18 @@ pub(super) fn tests() -> Vec<LabTest> {
             "the module goes and comes while sockets begin to listen that a rule is for",
             300,
             unload,
+        ),
+        case(
+            "sysctl",
+            "the sysctls of each namespace: ranges, who may write them, quotas, who may ask, and nothing left of those that go",
+            300,
+            sysctl,
+        ),
+        case(
+            "trace",
+            "tracepoints: the life of a connection and of a pair by their owners, and the module that goes meanwhile",
+            240,
+            trace::trace,
         ),
         case(
             "tool",
@@ -107,6 +123,15 @@ fn unload(context: &Context<'_>) -> Result<()> {
         .guest()
         .run_ok(Cmd::new(["python3", "-c", UNLOAD]).timeout(Duration::from_secs(250)))?;
     eprint!("{said}");
+    context.finish(session)
+}
+
+fn sysctl(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    let said = session
+        .guest()
+        .run_ok(Cmd::new(["python3", "-c", SYSCTL]).timeout(Duration::from_secs(250)))?;
+    ensure!(said.ends_with("every sysctl\n"), "{said}");
     context.finish(session)
 }
 
