@@ -103,12 +103,11 @@ impl Vnic<'_> {
                 lost: false,
             };
             let result = f(list, &mut watched);
-            if watched.lost {
+            if watched.lost && self.health.distrust() {
                 dev_warn!(
                     self.device(),
                     "card and access list may differ, restarting\n"
                 );
-                self.health.distrust();
                 self.service.run_service_in(0);
             }
             result

@@ -75,9 +75,9 @@ impl Health {
         self.stuck.store(true, Relaxed);
     }
 
-    /// It is not known what the card has.
-    pub(super) fn distrust(&self) {
-        self.stuck.store(true, Relaxed);
+    /// It is not known what the card has. Returns whether it was thought to be until now.
+    pub(super) fn distrust(&self) -> bool {
+        !self.stuck.xchg(true, Full)
     }
 
     /// Whether the card does not answer.

@@ -9,7 +9,7 @@ use super::{
     acl::{add, kept_out, rules, served, servers, stop, tool, FRIEND, PORTS, STRANGER},
     Context,
 };
-use crate::session::Session;
+use crate::{report::offload::TOOL, session::Session};
 
 /// Rules that the card has room for.
 pub(super) const ROOM: usize = 16;
@@ -44,7 +44,7 @@ fn number(text: &str, word: &str) -> Result<u64> {
 
 pub(super) fn tc(context: &Context<'_>) -> Result<()> {
     let room = ROOM.to_string();
-    let session = context.start(context.session().model_args(["--acl", &room]))?;
+    let session = context.start(context.session().cards(2).model_args(["--acl", &room]))?;
     let servers = servers(&session)?;
     let guest = session.guest();
     let features = guest.run_ok("ethtool -k nic0")?;
@@ -56,6 +56,7 @@ pub(super) fn tc(context: &Context<'_>) -> Result<()> {
     matches(&session)?;
     refusals(&session)?;
     full(&session)?;
+    shared(&session)?;
     lasting(&session)?;
 
     // With the module they go.
@@ -263,6 +264,40 @@ fn full(session: &Session) -> Result<()> {
     ensure!(shown(session)?.contains("not_in_hw"));
     delete(session, 7)?;
     ensure!(rules(session)?.is_empty(), "rules are left");
+    Ok(())
+}
+
+/// A block of filters for two cards, and a card that moves into another namespace.
+fn shared(session: &Session) -> Result<()> {
+    let guest = session.guest();
+    let of = |device: &str| -> Result<Vec<String>> {
+        let all = rules(session)?;
+        let own = all.iter().filter(|rule| rule["device"] == device);
+        Ok(own.map(|rule| rule["origin"].to_string()).collect())
+    };
+    guest.run_ok("tc qdisc del dev nic0 clsact")?;
+    guest.run_ok("tc qdisc add dev nic0 ingress_block 22 clsact")?;
+    guest.run_ok(format!(
+        "tc filter add block 22 protocol ip pref 5 flower skip_sw src_ip {STRANGER} action drop"
+    ))?;
+    // It comes to a filter that is there.
+    guest.run_ok("tc qdisc add dev nic1 ingress_block 22 clsact")?;
+    let origin = ["\"tc\""];
+    ensure!(of("nic0")? == origin && of("nic1")? == origin);
+    kept_out(session, STRANGER, &PORTS, true)?;
+    tool(session, "acl add dev nic1 deny proto 253")?;
+    guest.run_ok("ip netns add y && ip link set nic1 netns y")?;
+    ensure!(of("nic0")? == origin && rules(session)?.len() == 1);
+    let told = guest.run_ok(format!("ip netns exec y {TOOL} -j acl list dev nic1"))?;
+    ensure!(
+        told.contains("\"operator\"") && !told.contains("\"tc\""),
+        "{told}"
+    );
+    guest.run_ok("ip -n y link set nic1 netns 1 && ip netns del y")?;
+    guest.run_ok("tc qdisc del dev nic0 clsact")?;
+    ensure!(of("nic0")?.is_empty() && of("nic1")? == ["\"operator\""]);
+    tool(session, "acl flush dev nic1")?;
+    guest.run_ok("tc qdisc add dev nic0 clsact")?;
     Ok(())
 }
 
