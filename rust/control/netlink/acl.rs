@@ -35,8 +35,6 @@ use kernel::prelude::*;
 const PRIORITY: u16 = 1000;
 /// Rules that are read from a card at once.
 const PART: usize = 32;
-/// Protocols with ports: TCP, UDP, SCTP.
-const WITH_PORTS: [u8; 3] = [6, 17, 132];
 
 pub(super) fn get(request: &Request<'_>, reply: &mut Reply<'_>) -> Result {
     let handle = request.required_u32(uapi::ACCELTCP_A_ACL_HANDLE)?;
@@ -254,7 +252,7 @@ fn read(request: &Request<'_>) -> Result<AclRule> {
         *to = [first.into(), last.into()];
     }
     let has_ports = flags & (flag::SOURCE_PORTS | flag::DESTINATION_PORTS) != 0;
-    if has_ports && (flags & flag::PROTOCOL == 0 || !WITH_PORTS.contains(&rule.protocol)) {
+    if has_ports && (flags & flag::PROTOCOL == 0 || !AclRule::WITH_PORTS.contains(&rule.protocol)) {
         return Err(refuse(c"ports need the protocol TCP, UDP or SCTP"));
     }
     rule.flags = flags;

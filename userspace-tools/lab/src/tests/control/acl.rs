@@ -206,6 +206,7 @@ pub(super) fn acl(context: &Context<'_>) -> Result<()> {
     for loss in LOSSES {
         lasting(&session, loss, rule)?;
     }
+    dead(&session, rule)?;
     closed(&session, rule)?;
 
     tool(&session, "acl flush dev nic0")?;
@@ -291,6 +292,40 @@ fn lasting(session: &Session, (name, lose): Loss, rule: u64) -> Result<()> {
     kept_out(session, STRANGER, &PORTS, true)
 }
 
+/// What a dead card was asked for fails, and the list is as before when it is back.
+fn dead(session: &Session, rule: u64) -> Result<()> {
+    let guest = session.guest();
+    session.card(0)?.action(Action::Die)?;
+    for change in [
+        format!("acl add dev nic0 deny from {FRIEND}"),
+        format!("acl del dev nic0 handle {rule}"),
+        "acl flush dev nic0".into(),
+    ] {
+        let changed = guest.run(format!("{TOOL} {change}"))?;
+        ensure!(
+            !changed.status.success() && changed.stderr.contains("does not answer"),
+            "{change}: {}",
+            changed.stderr
+        );
+    }
+    guest_until(session, "death", "grep -q 0 /sys/class/net/nic0/carrier")?;
+    session.card(0)?.action(Action::Revive)?;
+    guest_until(session, "carrier", "grep -q 1 /sys/class/net/nic0/carrier")?;
+    served(session, FRIEND, &PORTS, true)?;
+    kept_out(session, STRANGER, &PORTS, true)?;
+    only(session, rule)
+}
+
+/// There are no other rules.
+fn only(session: &Session, rule: u64) -> Result<()> {
+    let rules = rules(session)?;
+    ensure!(
+        rules.len() == 1 && rules[0]["handle"] == rule,
+        "other rules: {rules:?}"
+    );
+    Ok(())
+}
+
 /// A card that does not take its list is not opened, and can be when it takes it again.
 fn closed(session: &Session, rule: u64) -> Result<()> {
     let guest = session.guest();
@@ -311,10 +346,5 @@ fn closed(session: &Session, rule: u64) -> Result<()> {
     session.configure()?;
     kept_out(session, STRANGER, &PORTS, true)?;
     served(session, FRIEND, &PORTS, true)?;
-    let rules = rules(session)?;
-    ensure!(
-        rules.len() == 1 && rules[0]["handle"] == rule,
-        "other rules: {rules:?}"
-    );
-    Ok(())
+    only(session, rule)
 }

@@ -9,7 +9,10 @@ use super::{
     acl::{add, kept_out, rules, served, servers, stop, tool, FRIEND, PORTS, STRANGER},
     Context,
 };
-use crate::{report::offload::TOOL, session::Session};
+use crate::{
+    report::offload::TOOL,
+    session::{Action, Session},
+};
 
 /// Rules that the card has room for.
 pub(super) const ROOM: usize = 16;
@@ -314,6 +317,16 @@ fn lasting(session: &Session) -> Result<()> {
     kept_out(session, STRANGER, &[], true)?;
     let text = shown(session)?;
     ensure!(number(&text, "hardware")? > before, "{text}");
+    // tc does not wait for a card that is dead; the card hears of it when it is back.
+    session.card(0)?.action(Action::Die)?;
+    delete(session, 5)?;
+    ensure!(rules(session)?.is_empty(), "the rule outlives its filter");
+    guest_until(session, "death", "grep -q 0 /sys/class/net/nic0/carrier")?;
+    session.card(0)?.action(Action::Revive)?;
+    guest_until(session, "carrier", "grep -q 1 /sys/class/net/nic0/carrier")?;
+    served(session, STRANGER, &PORTS, true)?;
+
+    filter(session, 5, "action drop")?;
     session.guest().run_ok("tc qdisc del dev nic0 clsact")?;
     ensure!(rules(session)?.is_empty(), "rules outlive their qdisc");
     served(session, STRANGER, &PORTS, true)?;
