@@ -29,7 +29,8 @@ use crate::offload::{
     splice::pairs::{
         self,
         Pairs, //
-    }, //
+    },
+    watermark, //
 };
 use acceltcp_abi::{
     meta::{
@@ -304,6 +305,7 @@ impl<'a> RxRing<'a> {
         if let Some(told) = &meta.credits {
             // There is no frame behind it.
             let possible = self.credits.returned(told.flows.get(), told.buffers.get());
+            watermark::tell_later(&self.pairs);
             let counter = if possible {
                 &stats.credits
             } else {

@@ -92,6 +92,22 @@ void acceltcp_nl_multicast(struct sk_buff *skb, void *head, struct net *net,
 				GFP_KERNEL);
 }
 
+/* Whether anybody listens, in any namespace. */
+bool acceltcp_nl_is_heard(u32 group)
+{
+	bool heard = false;
+	struct net *net;
+
+	rcu_read_lock();
+	for_each_net_rcu(net) {
+		heard = genl_has_listeners(&acceltcp_nl_family, net, group);
+		if (heard)
+			break;
+	}
+	rcu_read_unlock();
+	return heard;
+}
+
 int acceltcp_nl_put_uint(struct sk_buff *skb, u16 type, u64 value)
 {
 	return nla_put_uint(skb, type, value);

@@ -22,6 +22,7 @@ void acceltcp_nl_free(struct sk_buff *skb);
 struct sk_buff *acceltcp_nl_event(u8 command, void **head);
 void acceltcp_nl_multicast(struct sk_buff *skb, void *head, struct net *net,
 			   u32 group);
+bool acceltcp_nl_is_heard(u32 group);
 int acceltcp_nl_put_uint(struct sk_buff *skb, u16 type, u64 value);
 void *acceltcp_nl_nest(struct sk_buff *skb, u16 type);
 void acceltcp_nl_nest_end(struct sk_buff *skb, void *nest);

@@ -103,6 +103,12 @@ static const struct nla_policy acceltcp_flow_get_nl_policy[ACCELTCP_A_FLOW_LOCAL
 	[ACCELTCP_A_FLOW_LOCAL_PORT] = { .type = NLA_U16, },
 };
 
+/* ACCELTCP_CMD_LIMITS_SET - do */
+static const struct nla_policy acceltcp_limits_set_nl_policy[ACCELTCP_A_LIMITS_SRAM_LOW + 1] = {
+	[ACCELTCP_A_LIMITS_SRAM_HIGH] = NLA_POLICY_RANGE(NLA_U32, 1, 100),
+	[ACCELTCP_A_LIMITS_SRAM_LOW] = NLA_POLICY_RANGE(NLA_U32, 1, 100),
+};
+
 /* Ops table for acceltcp */
 static const struct genl_split_ops acceltcp_nl_ops[] = {
 	{
@@ -219,10 +225,24 @@ static const struct genl_split_ops acceltcp_nl_ops[] = {
 		.maxattr	= ACCELTCP_A_FLOW_LOCAL_PORT,
 		.flags		= GENL_CMD_CAP_DUMP,
 	},
+	{
+		.cmd	= ACCELTCP_CMD_LIMITS_GET,
+		.doit	= acceltcp_nl_limits_get_doit,
+		.flags	= GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= ACCELTCP_CMD_LIMITS_SET,
+		.doit		= acceltcp_nl_limits_set_doit,
+		.policy		= acceltcp_limits_set_nl_policy,
+		.maxattr	= ACCELTCP_A_LIMITS_SRAM_LOW,
+		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
 };
 
 static const struct genl_multicast_group acceltcp_nl_mcgrps[] = {
 	[ACCELTCP_NLGRP_DEVICES] = { "devices", },
+	[ACCELTCP_NLGRP_WATERMARKS] = { "watermarks", },
+	[ACCELTCP_NLGRP_SPLICES] = { "splices", },
 };
 
 struct genl_family acceltcp_nl_family __ro_after_init = {

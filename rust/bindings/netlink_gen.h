@@ -37,9 +37,13 @@ int acceltcp_nl_acl_del_doit(struct sk_buff *skb, struct genl_info *info);
 int acceltcp_nl_acl_flush_doit(struct sk_buff *skb, struct genl_info *info);
 int acceltcp_nl_flow_get_dumpit(struct sk_buff *skb,
 				struct netlink_callback *cb);
+int acceltcp_nl_limits_get_doit(struct sk_buff *skb, struct genl_info *info);
+int acceltcp_nl_limits_set_doit(struct sk_buff *skb, struct genl_info *info);
 
 enum {
 	ACCELTCP_NLGRP_DEVICES,
+	ACCELTCP_NLGRP_WATERMARKS,
+	ACCELTCP_NLGRP_SPLICES,
 };
 
 extern struct genl_family acceltcp_nl_family;

@@ -6,6 +6,8 @@
 //!
 //! * `key_interval`: seconds between two rotations of the cookies' keys; 1 to 86400, 300 at first.
 //! * `key_rotate`: 1 has all cards rotate them now. It cannot be read.
+//! * `sram_high` and `sram_low`: per cent of a card's table of connections, and of pairs, from which on new ones stay with the
+//!   host, and below which it gets them again; 1 to 100, 95 and 90 at first. With 100 it gets them until it is full.
 //!
 //! Those that each namespace has are in [`netns`](crate::offload::netns).
 
@@ -20,20 +22,25 @@ use crate::{
             Registration, //
         }, //
     },
-    offload::keys,
+    offload::{
+        keys,
+        watermark, //
+    },
 };
 use kernel::prelude::*;
 
-static SYSCTLS: [Entry; 2] = [
+static SYSCTLS: [Entry; 4] = [
     (c"key_interval", Kind::Value(&keys::INTERVAL)),
     (c"key_rotate", Kind::Trigger(keys::demand)),
+    (c"sram_high", Kind::Value(&watermark::HIGH)),
+    (c"sram_low", Kind::Value(&watermark::LOW)),
 ];
 
 /// Everything that the operator can reach.
 pub(crate) struct Control {
     _events: netlink::Events,
     _netlink: genl::Registration,
-    _sysctls: Registration<2>,
+    _sysctls: Registration<4>,
 }
 
 impl Control {

@@ -45,6 +45,16 @@ impl Value {
     pub(crate) fn get(&self) -> u32 {
         self.value.load(Relaxed)
     }
+
+    /// Whether it may be `number`.
+    pub(crate) fn allows(&self, number: u32) -> bool {
+        (self.min..=self.max).contains(&number)
+    }
+
+    /// Makes it `number`, which it [allows](Value::allows).
+    pub(crate) fn set(&self, number: u32) {
+        self.value.store(number, Relaxed);
+    }
 }
 
 /// A sysctl of the initial namespace.

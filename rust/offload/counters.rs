@@ -154,6 +154,12 @@ counters! {
     policy_no_memory,
     /// Entries in cards' lists of connections that made no sense, and were left out.
     flows_malformed,
+    /// Connections ended by the host as the card has more than `net.acceltcp.sram_high` allows.
+    teardown_watermark,
+    /// Pairs that were not spliced for the same reason; the errno was `ENOSPC`.
+    splice_watermark,
+    /// Pairs of whose end those that listen were not told, as there were too many at once.
+    splice_not_reported,
 }
 
 const COUNT: usize = NAMES.len();

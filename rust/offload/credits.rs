@@ -5,6 +5,10 @@
 //! A card counts for ever what it has given back; here is what was spent. Who hands over takes first, so that
 //! there is always room on the card for what it is sent.
 
+use super::watermark::{
+    Gate,
+    Level, //
+};
 use acceltcp_abi::{
     cmd::TeardownReply,
     teardown, //
@@ -84,6 +88,7 @@ pub(crate) struct Credits {
     max_data: Atomic<u32>,
     flows: Account,
     buffers: Account,
+    gate: Gate,
 }
 
 impl Credits {
@@ -93,6 +98,7 @@ impl Credits {
             max_data: Atomic::new(0),
             flows: Account::new(),
             buffers: Account::new(),
+            gate: Gate::new(),
         }
     }
 
@@ -102,6 +108,7 @@ impl Credits {
         self.flows.start(flows.get(), reply.flows_done.get());
         self.buffers.start(buffers.get(), reply.buffers_done.get());
         self.max_data.store(reply.max_data.get(), Relaxed);
+        self.look();
     }
 
     /// The card takes nothing any more. Returns how many connections are with it.
@@ -110,6 +117,7 @@ impl Credits {
         self.max_data.store(0, Relaxed);
         self.flows.start(0, 0);
         self.buffers.start(0, 0);
+        self.look();
         outstanding
     }
 
@@ -149,7 +157,27 @@ impl Credits {
         }
         self.flows.returned.store(flows, Relaxed);
         self.buffers.returned.store(buffers, Relaxed);
+        self.look();
         true
+    }
+
+    /// Whether the watermarks let a connection pass. [`tell_later`](super::watermark::tell_later) is to follow, as it is when something
+    /// has come back.
+    pub(crate) fn admits(&self) -> bool {
+        let level = self.level();
+        self.gate.admits(level.used, level.capacity)
+    }
+
+    /// Opens the gate if there is room again.
+    fn look(&self) {
+        let level = self.level();
+        self.gate.falls(level.used, level.capacity);
+    }
+
+    /// How full the card is of connections.
+    pub(crate) fn level(&self) -> Level {
+        let capacity = self.flows.capacity.load(Relaxed);
+        self.gate.level(self.flows.outstanding(), capacity)
     }
 
     /// Connections with the card, and room for others and for data.

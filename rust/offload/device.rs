@@ -212,6 +212,11 @@ pub(crate) fn generation() -> u32 {
 /// Something about a card has changed (process context).
 pub(crate) fn changed() {
     CHANGES.fetch_add(1, Full);
+    look();
+}
+
+/// There is something to tell of cards (process context).
+pub(crate) fn look() {
     let observer = OBSERVER.lock().clone();
     if let Some(observer) = observer {
         observer.changed();

@@ -32,6 +32,7 @@ pub(crate) mod socket;
 pub(crate) mod splice;
 pub(crate) mod teardown;
 mod template;
+pub(crate) mod watermark;
 
 use crate::net::{
     netfilter,

@@ -16,7 +16,8 @@ use super::{
     },
     device,
     late,
-    socket::Options, //
+    socket::Options,
+    watermark, //
 };
 use crate::net::{
     closing::{
@@ -65,6 +66,11 @@ fn try_hand_over(sk: Locked<'_>, options: &Options) -> Result<(), Counter> {
         }
         _ if !credits.has(len) => return Err(Counter::teardown_no_credit),
         _ => {}
+    }
+    let admitted = credits.admits();
+    watermark::tell_later(card.pairs());
+    if !admitted {
+        return Err(Counter::teardown_watermark);
     }
     let frame = closing.frame(METADATA, 0).map_err(reason)?;
     card.hand_over(frame, &message(&closing, options), len)

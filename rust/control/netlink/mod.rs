@@ -7,6 +7,7 @@ mod counters;
 mod devices;
 mod events;
 mod flows;
+mod limits;
 mod listeners;
 mod pairs;
 mod policy;
@@ -44,6 +45,8 @@ impl Handlers for Operations {
                 policy::flush(request);
                 Ok(())
             }
+            uapi::ACCELTCP_CMD_LIMITS_GET => limits::get(reply),
+            uapi::ACCELTCP_CMD_LIMITS_SET => limits::set(request),
             uapi::ACCELTCP_CMD_KEY_ROTATE => {
                 keys::demand();
                 Ok(())

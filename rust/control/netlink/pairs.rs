@@ -46,7 +46,7 @@ pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
     Ok(())
 }
 
-fn put_end(message: &mut Message<'_>, end: &Ends) -> Result {
+pub(super) fn put_end(message: &mut Message<'_>, end: &Ends) -> Result {
     let len = if end.ipv4 { 4 } else { 16 };
     message.bytes(
         uapi::ACCELTCP_A_CONNECTION_LOCAL,

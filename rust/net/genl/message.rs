@@ -395,19 +395,42 @@ impl Page<'_> {
     }
 }
 
+/// Groups of those that listen to events.
+#[derive(Clone, Copy)]
+pub(crate) enum Group {
+    /// Cards.
+    Devices = bindings::ACCELTCP_NLGRP_DEVICES as isize,
+    /// Tables that are nearly full.
+    Watermarks = bindings::ACCELTCP_NLGRP_WATERMARKS as isize,
+    /// Pairs that end.
+    Splices = bindings::ACCELTCP_NLGRP_SPLICES as isize,
+}
+
+/// Whether anybody listens to the group, in any namespace (any context but hard interrupts).
+pub(crate) fn is_heard(group: Group) -> bool {
+    // SAFETY: The family stays as long as the module, registered or not.
+    unsafe { bindings::acceltcp_nl_is_heard(group as u32) }
+}
+
 /// A message for all who listen to a group.
 pub(crate) struct Event {
+    group: Group,
     skb: NonNull<bindings::sk_buff>,
     head: *mut c_void,
 }
 
 impl Event {
-    /// An event whose attributes `f` puts.
-    pub(crate) fn new(command: u8, f: impl FnOnce(&mut Message<'_>) -> Result) -> Result<Self> {
+    /// An event for `group` whose attributes `f` puts.
+    pub(crate) fn new(
+        group: Group,
+        command: u32,
+        f: impl FnOnce(&mut Message<'_>) -> Result,
+    ) -> Result<Self> {
         let mut head = core::ptr::null_mut();
         // SAFETY: Process context.
-        let skb = unsafe { bindings::acceltcp_nl_event(command, &mut head) };
+        let skb = unsafe { bindings::acceltcp_nl_event(command as u8, &mut head) };
         let event = Self {
+            group,
             skb: NonNull::new(skb).ok_or(ENOMEM)?,
             head,
         };
@@ -419,7 +442,7 @@ impl Event {
         Ok(event)
     }
 
-    /// Sends it to those that listen to the group "devices" in the namespace of `dev` (RTNL).
+    /// Sends it to those that listen in the namespace of `dev` (RTNL).
     pub(crate) fn send_from<T: Driver>(self, dev: &Device<T>) {
         let event = core::mem::ManuallyDrop::new(self);
         // SAFETY: The message is given away; under the RTNL the device keeps its namespace alive.
@@ -428,7 +451,7 @@ impl Event {
                 event.skb.as_ptr(),
                 event.head,
                 dev.net().as_raw().cast_mut(),
-                bindings::ACCELTCP_NLGRP_DEVICES,
+                event.group as u32,
             )
         };
     }

@@ -11,8 +11,10 @@ mod message;
 mod ops;
 
 pub(crate) use message::{
+    is_heard,
     is_killed,
     Event,
+    Group,
     Message,
     Page,
     Reply,

@@ -109,6 +109,8 @@ operations! { do
     acceltcp_nl_acl_add_doit(ACCELTCP_CMD_ACL_ADD, bindings::ACCELTCP_A_ACL_UNTAGGED),
     acceltcp_nl_acl_del_doit(ACCELTCP_CMD_ACL_DEL, bindings::ACCELTCP_A_ACL_HANDLE),
     acceltcp_nl_acl_flush_doit(ACCELTCP_CMD_ACL_FLUSH, bindings::ACCELTCP_A_ACL_IFINDEX),
+    acceltcp_nl_limits_get_doit(ACCELTCP_CMD_LIMITS_GET, 0),
+    acceltcp_nl_limits_set_doit(ACCELTCP_CMD_LIMITS_SET, bindings::ACCELTCP_A_LIMITS_SRAM_LOW),
 }
 operations! { dump
     acceltcp_nl_device_get_dumpit(ACCELTCP_CMD_DEVICE_GET, 0),

@@ -6,11 +6,12 @@
 //! in its ring. What the peers have sent before is passed on; what they have not acknowledged yet goes to the card with
 //! the connections. Whatever is missing, an errno says so, and both connections are as they were.
 //!
-//! * [`pair`]: a pair; [`pairs`]: those of a card; [`slots`]: their numbers.
+//! * [`pair`]: a pair; [`pairs`]: those of a card; [`slots`]: their numbers; [`ended`]: those of which is to be told.
 //!
 //! Lock order: a pair's own lock, then those of sockets by their addresses. The locks of [`pairs`] and of the list below
 //! are innermost.
 
+pub(crate) mod ended;
 mod pair;
 pub(crate) mod pairs;
 mod slots;
@@ -29,7 +30,8 @@ use super::{
         Netns,
         Quota, //
     },
-    socket::Options, //
+    socket::Options,
+    watermark, //
 };
 use crate::net::{
     closing::{
@@ -208,7 +210,9 @@ fn hand_over(sockets: [Locked<'_>; 2], netns: &Arc<Netns>, flags: u32, idle_ms: 
     let place = Netns::take(netns, Quota::Pairs).ok_or(EDQUOT)?;
     let pair = card
         .pairs()
-        .enter(|name| Pair::new(card.clone(), name, [*a, *b], &ends, detach, place))?;
+        .enter(|name| Pair::new(card.clone(), name, [*a, *b], &ends, detach, place));
+    watermark::tell_later(card.pairs());
+    let pair = pair?;
     let give = || {
         let nodes = [
             RBTreeNode::new(a.id(), pair.clone(), GFP_KERNEL)?,

@@ -12,8 +12,16 @@ use super::super::{
     late,
     netns::Place, //
 };
+use super::ended::{
+    self,
+    Ended, //
+};
 use crate::net::{
     closing::Closing,
+    genl::{
+        is_heard,
+        Group, //
+    },
     sock::{
         Ends,
         SockRef,
@@ -51,7 +59,7 @@ use kernel::{
 };
 
 /// The card was lost; a reason of the host's own.
-pub(super) const LOST: u8 = reason::REFUSED + 1;
+pub(crate) const LOST: u8 = reason::REFUSED + 1;
 /// How long the card has to answer, in milliseconds. It does in microseconds, or is about to be found dead.
 const PATIENCE_MS: u32 = 10_000;
 
@@ -100,6 +108,7 @@ pub(crate) struct Pair {
     card: Arc<dyn OffloadDevice>,
     pub(super) number: u32,
     pub(super) generation: u32,
+    connections: [Ends; 2],
     /// Numbers of its sockets.
     pub(super) ids: [usize; 2],
     /// What had come from each peer before.
@@ -149,6 +158,7 @@ impl Pair {
                 card,
                 number,
                 generation,
+                connections: [a.ends(), b.ends()],
                 ids: [a.id(), b.id()],
                 received: ends.each_ref().map(|end| end.rcv_nxt),
                 keys: ends.each_ref().map(|end| (end.key, end.rcv_isn)),
@@ -207,8 +217,23 @@ impl Pair {
                 Some(told) => state.end(&self.story, told, &self.received),
                 None => state.finish(&self.story, LOST),
             }
+            if state.known.phase != Phase::Active && is_heard(Group::Splices) {
+                self.report(&state.known);
+            }
         }
         self.changed.notify_all();
+    }
+
+    /// Has those that listen be told.
+    fn report(&self, known: &Known) {
+        ended::put(Ended {
+            card: self.card.clone(),
+            number: self.number,
+            ends: self.connections,
+            reason: known.reason,
+            bytes: known.bytes,
+            segments: known.segments,
+        });
     }
 
     /// Takes the connections back, and waits for it (process context).

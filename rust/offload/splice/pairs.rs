@@ -4,6 +4,17 @@
 //!
 //! What it says comes in atomic context, and is kept here until the worker has time for it. The lock of the table is innermost.
 
+use super::super::{
+    counters::{
+        count,
+        Counter, //
+    },
+    watermark::{
+        self,
+        Gate,
+        Level, //
+    }, //
+};
 use super::{
     pair::Pair,
     slots::{
@@ -41,6 +52,7 @@ struct Table {
 pub(crate) struct Pairs {
     #[pin]
     table: SpinLockIrq<Table>,
+    gate: Gate,
 }
 
 /// Slots that there are at first; then twice as many whenever they do not suffice.
@@ -55,6 +67,7 @@ impl Pairs {
                 max_frame: 0,
                 slots: Slots::new(),
             }),
+            gate: Gate::new(),
         }))
     }
 
@@ -85,8 +98,24 @@ impl Pairs {
         ]
     }
 
-    /// Takes a name, for which `make` makes the pair (process context). `ENOSPC` when the card has no room.
+    /// How full the card is of pairs.
+    pub(crate) fn level(&self) -> Level {
+        let (used, capacity) = {
+            let table = self.table.lock();
+            (table.slots.used(), table.capacity)
+        };
+        // There are no more slots than pairs.
+        self.gate.level(used as u32, capacity)
+    }
+
+    /// Takes a name, for which `make` makes the pair (process context). `ENOSPC` when the card has no room, or is not to be
+    /// filled any more. [`watermark::tell_later`] is to follow.
     pub(super) fn enter(&self, make: impl FnOnce(Name) -> Result<Arc<Pair>>) -> Result<Arc<Pair>> {
+        let level = self.level();
+        if !self.gate.admits(level.used, level.capacity) {
+            count(Counter::splice_watermark);
+            return Err(ENOSPC);
+        }
         let name = loop {
             let used = {
                 let mut table = self.table.lock();
@@ -168,11 +197,14 @@ impl Job for Pairs {
         loop {
             let next = self.table.lock().slots.next();
             let Some((pair, told)) = next else {
-                return;
+                break;
             };
             if let Some(told) = told {
                 pair.settle(Some(&told));
             }
         }
+        let level = self.level();
+        self.gate.falls(level.used, level.capacity);
+        watermark::tell();
     }
 }

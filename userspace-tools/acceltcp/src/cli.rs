@@ -66,12 +66,14 @@ pub enum Command {
     /// Show and change access lists, by which cards drop frames of the wire
     #[command(subcommand)]
     Acl(commands::acl::Command),
+    /// Show and change how full cards may get
+    Limits(commands::limits::Args),
     /// Keys of the cards' cookies
     #[command(subcommand)]
     Keys(commands::keys::Command),
-    /// Print events of cards as they come
+    /// Print events of cards and of spliced pairs as they come
     ///
-    /// A card that comes, or changes its state, is an event; one that goes is not, but ip monitor link tells of its
+    /// A table that is nearly full, or is not any more, is an event, and so is the end of a spliced pair. A card that comes, or changes its state, is an event; one that goes is not, but ip monitor link tells of its
     /// network device.
     Monitor,
     /// Show cards, rates of counters and listeners as they change

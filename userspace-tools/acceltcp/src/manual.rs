@@ -83,9 +83,14 @@ acl list      an array: ifindex, device, handle, priority, action,
               destination_port_first, destination_port_last, vlan,
               untagged, frames, bytes, origin
 acl add       an object: handle
-monitor       a line for each event: event (device, or lost when
-              events came too fast), and for a device the members of
-              status' devices
+limits        an object: sram_high, sram_low (per cent)
+monitor       a line for each event: event (device, watermark, splice,
+              or lost when events came too fast), and more
+  device      the members of status' devices
+  watermark   ifindex, table, above (whether new ones stay with the
+              host now), used, capacity
+  splice      ifindex, id, ends (as in splices), reason, bytes and
+              segments (of each end, from its peer)
 doctor        an array: level (ok, warn, fail), check, message, advice"
     };
 }

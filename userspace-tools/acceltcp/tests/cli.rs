@@ -49,6 +49,8 @@ fn usage_errors() {
         &["top", "--interval", "0"],
         &["flows", "--state", "established"],
         &["flows", "-4", "-6"],
+        &["limits", "--sram-high", "101"],
+        &["limits", "--sram-low", "0"],
         &["--color", "sometimes"],
     ] {
         let output = acceltcp(arguments);
@@ -72,6 +74,8 @@ fn without_the_module() {
         &["listeners"],
         &["flows"],
         &["flows", "--count"],
+        &["limits"],
+        &["limits", "--sram-high", "80"],
         &["splices"],
         &["policy", "list"],
         &["policy", "add", "--port", "80"],
@@ -226,6 +230,7 @@ fn man_pages() {
             "acceltcp-flows.8",
             "acceltcp-keys-rotate.8",
             "acceltcp-keys.8",
+            "acceltcp-limits.8",
             "acceltcp-listeners.8",
             "acceltcp-monitor.8",
             "acceltcp-policy-add.8",

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod flows;
 pub mod generate;
 pub mod keys;
+pub mod limits;
 pub mod listeners;
 pub mod monitor;
 pub mod policy;
@@ -27,6 +28,7 @@ pub fn run(command: Command, output: &mut Output<'_>) -> Result<Status> {
         Command::Listeners => listeners::run(output)?,
         Command::Flows(args) => flows::run(&args, output)?,
         Command::Splices(args) => splices::run(&args, output)?,
+        Command::Limits(args) => limits::run(&args, output)?,
         Command::Policy(command) => policy::run(&command, output)?,
         Command::Acl(command) => acl::run(&command, output)?,
         Command::Keys(command) => keys::run(&command)?,

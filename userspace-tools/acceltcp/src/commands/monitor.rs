@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::{
     netlink::{
-        device::{self, Device},
+        device::Device,
+        event::{notified, Notification, Splice, Watermark},
         uapi, Connection, DeviceState, Wire,
     },
     output::{Output, Tone},
@@ -19,8 +20,22 @@ use crate::{
 enum Event {
     /// A card has come, or changed its state.
     Device(Box<Device>),
+    /// A table of a card has crossed a limit.
+    Watermark(Watermark),
+    /// A spliced pair is one no more.
+    Splice(Splice),
     /// Events came too fast, and some are lost.
     Lost,
+}
+
+impl From<Notification> for Event {
+    fn from(of: Notification) -> Self {
+        match of {
+            Notification::Device(device) => Self::Device(device),
+            Notification::Watermark(watermark) => Self::Watermark(watermark),
+            Notification::Splice(splice) => Self::Splice(splice),
+        }
+    }
 }
 
 /// Prints events until it is stopped.
@@ -30,13 +45,19 @@ pub fn run(output: &mut Output<'_>) -> Result<()> {
 }
 
 fn follow<W: Wire>(connection: &mut Connection<W>, output: &mut Output<'_>) -> Result<()> {
-    connection.join(uapi::GROUP_DEVICES)?;
+    for group in [
+        uapi::GROUP_DEVICES,
+        uapi::GROUP_WATERMARKS,
+        uapi::GROUP_SPLICES,
+    ] {
+        connection.join(group)?;
+    }
     loop {
         match connection.notifications()? {
             Some(packets) => {
                 for packet in &packets {
-                    if let Some(device) = device::notified(packet)? {
-                        show(output, &Event::Device(Box::new(device)))?;
+                    if let Some(notification) = notified(packet)? {
+                        show(output, &notification.into())?;
                     }
                 }
             }
@@ -57,8 +78,32 @@ fn show(output: &mut Output<'_>, event: &Event) -> Result<()> {
                 device.ifname, device.ifindex, device.capabilities
             ))?;
         }
+        Event::Watermark(of) => {
+            let level = match of.above {
+                true => output.paint(Tone::Warning, "new ones stay with the host"),
+                false => output.paint(Tone::Good, "new ones go to the card again"),
+            };
+            output.line(format_args!(
+                "if{}: {} of {} {} are used, {level}",
+                of.ifindex, of.used, of.capacity, of.table
+            ))?;
+        }
+        Event::Splice(of) => output.line(splice(of))?,
     }
     output.flush()
+}
+
+fn splice(of: &Splice) -> String {
+    let peers: Vec<String> = of.ends.iter().map(|end| end.remote().to_string()).collect();
+    let bytes: Vec<String> = of.bytes.iter().map(u64::to_string).collect();
+    format!(
+        "if{}: pair {} of {}: {}, {} bytes",
+        of.ifindex,
+        of.id,
+        peers.join(" and "),
+        of.reason,
+        bytes.join(" and "),
+    )
 }
 
 /// The colour of a state.
@@ -96,6 +141,56 @@ mod tests {
         assert_eq!(
             text,
             "nic0 (3): plain, offloads none\nevents were lost\nnic0 (3): dead, offloads none\n"
+        );
+    }
+
+    #[test]
+    fn tables_and_pairs() {
+        let watermark = |above| {
+            Event::Watermark(Watermark {
+                ifindex: 3,
+                table: "flows".into(),
+                above,
+                used: 96,
+                capacity: 100,
+            })
+        };
+        let end = |port| crate::netlink::pair::End {
+            local: [10, 0, 0, 1].into(),
+            local_port: 80,
+            remote: [10, 0, 0, 9].into(),
+            remote_port: port,
+        };
+        let splice = Event::Splice(Splice {
+            ifindex: 3,
+            id: 17,
+            ends: vec![end(4000), end(5000)],
+            reason: crate::netlink::SpliceReason::Reset,
+            bytes: vec![10, 20],
+            segments: vec![1, 2],
+        });
+        let text = |event: &Event| written(false, false, |output| show(output, event));
+        assert_eq!(
+            text(&watermark(true)),
+            "if3: 96 of 100 flows are used, new ones stay with the host\n"
+        );
+        assert!(text(&watermark(false)).ends_with("go to the card again\n"));
+        assert_eq!(
+            text(&splice),
+            "if3: pair 17 of 10.0.0.9:4000 and 10.0.0.9:5000: reset, 10 and 20 bytes\n"
+        );
+        let json = written(true, false, |output| show(output, &splice));
+        assert!(
+            json.starts_with(r#"{"event":"splice","ifindex":3,"id":17,"ends":[{"#),
+            "{json}"
+        );
+        assert!(
+            json.contains(r#""reason":"reset","bytes":[10,20],"segments":[1,2]}"#),
+            "{json}"
+        );
+        let json = written(true, false, |output| show(output, &watermark(true)));
+        assert!(
+            json.starts_with(r#"{"event":"watermark","ifindex":3,"table":"flows","above":true"#)
         );
     }
 

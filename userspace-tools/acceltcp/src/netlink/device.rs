@@ -8,7 +8,6 @@ use super::{
     attribute::{attributes, required, Attributes},
     connection::{Connection, Object},
     names::{DeviceState, Memory, Offloads},
-    packet::Packet,
     uapi,
     wire::Wire,
     Error,
@@ -171,14 +170,6 @@ pub fn devices<W: Wire>(connection: &mut Connection<W>) -> anyhow::Result<Vec<De
 pub fn rotate_keys<W: Wire>(connection: &mut Connection<W>) -> Result<(), Error> {
     let command = uapi::ACCELTCP_CMD_KEY_ROTATE;
     connection.request(command, &Attributes::new()).map(drop)
-}
-
-/// The card that a notification is about; none if it is about something else.
-pub fn notified(packet: &Packet) -> Result<Option<Device>, Error> {
-    match packet.command {
-        uapi::ACCELTCP_CMD_DEVICE_NTF => Device::parse(&packet.attributes).map(Some),
-        _ => Ok(None),
-    }
 }
 
 #[cfg(test)]

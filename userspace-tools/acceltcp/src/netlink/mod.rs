@@ -12,8 +12,10 @@ mod connection;
 pub mod counter;
 pub mod device;
 mod error;
+pub mod event;
 pub mod family;
 pub mod flow;
+pub mod limits;
 pub mod listener;
 pub mod names;
 pub mod packet;
@@ -27,6 +29,8 @@ mod wire;
 pub use attribute::Attributes;
 pub use connection::{Connection, Object, Snapshot, Step};
 pub use error::Error;
-pub use names::{AclAction, AclOrigin, DeviceState, FlowState, Memory, Offloads, Reason};
+pub use names::{
+    AclAction, AclOrigin, DeviceState, FlowState, Memory, Offloads, Reason, SpliceReason,
+};
 pub use packet::Packet;
 pub use wire::{Kernel, Wire};

@@ -158,6 +158,28 @@ impl FromStr for FlowState {
 }
 
 enumeration! {
+    /// What became of a spliced pair.
+    SpliceReason {
+        /// The host has its connections back.
+        Returned = ACCELTCP_SPLICE_REASON_RETURNED, "returned";
+        /// Both peers have closed.
+        Closed = ACCELTCP_SPLICE_REASON_CLOSED, "closed";
+        /// A peer has reset its connection.
+        Reset = ACCELTCP_SPLICE_REASON_RESET, "reset";
+        /// Nothing was heard for too long.
+        Idle = ACCELTCP_SPLICE_REASON_IDLE, "idle";
+        /// A socket was closed.
+        Aborted = ACCELTCP_SPLICE_REASON_ABORTED, "aborted";
+        /// A peer did not acknowledge what the host had sent.
+        Timeout = ACCELTCP_SPLICE_REASON_TIMEOUT, "timeout";
+        /// The card could not make sense of it.
+        Refused = ACCELTCP_SPLICE_REASON_REFUSED, "refused";
+        /// The card was lost.
+        Lost = ACCELTCP_SPLICE_REASON_LOST, "lost";
+    }
+}
+
+enumeration! {
     /// Why a listener's connections are set up by the host.
     Reason {
         /// They are set up by the card.

@@ -49,7 +49,7 @@ impl End {
         SocketAddr::new(self.remote, self.remote_port)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, Error> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let (mut local, mut local_port, mut remote, mut remote_port) = (None, None, None, None);
         for attribute in attributes(bytes) {
             let attribute = attribute?;

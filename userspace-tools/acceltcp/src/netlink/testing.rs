@@ -65,10 +65,15 @@ pub(crate) const FAMILY: u16 = 0x20;
 impl Script {
     /// A kernel that says `answers`.
     pub(crate) fn new(answers: impl IntoIterator<Item = Said>) -> Self {
-        let groups = nest(
-            1,
-            &[u32_of(2, 5), text(1, super::uapi::GROUP_DEVICES)].concat(),
-        );
+        let names = [
+            super::uapi::GROUP_DEVICES,
+            super::uapi::GROUP_WATERMARKS,
+            super::uapi::GROUP_SPLICES,
+        ];
+        let groups = (1..).zip(5..).zip(names);
+        let groups: Vec<u8> = groups
+            .flat_map(|((place, id), name)| nest(place, &[u32_of(2, id), text(1, name)].concat()))
+            .collect();
         let family = [attribute(1, &FAMILY.to_ne_bytes()), nest(7, &groups)].concat();
         let mut all = VecDeque::from([Said::Packet(1, 0, family), Said::Ack(0)]);
         all.extend(answers);

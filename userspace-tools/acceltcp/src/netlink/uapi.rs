@@ -6,6 +6,10 @@
 pub const FAMILY_NAME: &str = "acceltcp";
 /// Group of `device-ntf`.
 pub const GROUP_DEVICES: &str = "devices";
+/// Group of `watermark-ntf`.
+pub const GROUP_WATERMARKS: &str = "watermarks";
+/// Group of `splice-ntf`.
+pub const GROUP_SPLICES: &str = "splices";
 
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $value:literal;)*) => {
@@ -97,6 +101,23 @@ numbers! {
     ACCELTCP_FLOW_STATE_LAST_ACK: u32 = 4;
     /// State of a connection that a card ends: time-wait.
     ACCELTCP_FLOW_STATE_TIME_WAIT: u32 = 5;
+
+    /// What became of a spliced pair: returned.
+    ACCELTCP_SPLICE_REASON_RETURNED: u32 = 0;
+    /// What became of a spliced pair: closed.
+    ACCELTCP_SPLICE_REASON_CLOSED: u32 = 1;
+    /// What became of a spliced pair: reset.
+    ACCELTCP_SPLICE_REASON_RESET: u32 = 2;
+    /// What became of a spliced pair: idle.
+    ACCELTCP_SPLICE_REASON_IDLE: u32 = 3;
+    /// What became of a spliced pair: aborted.
+    ACCELTCP_SPLICE_REASON_ABORTED: u32 = 4;
+    /// What became of a spliced pair: timeout.
+    ACCELTCP_SPLICE_REASON_TIMEOUT: u32 = 5;
+    /// What became of a spliced pair: refused.
+    ACCELTCP_SPLICE_REASON_REFUSED: u32 = 6;
+    /// What became of a spliced pair: lost.
+    ACCELTCP_SPLICE_REASON_LOST: u32 = 7;
 
     /// Attribute `ifindex` of a device.
     ACCELTCP_A_DEVICE_IFINDEX: u16 = 1;
@@ -280,6 +301,35 @@ numbers! {
     /// Attribute `retransmits` of a connection that a card ends.
     ACCELTCP_A_FLOW_RETRANSMITS: u16 = 14;
 
+    /// Attribute `sram-high` of the limits.
+    ACCELTCP_A_LIMITS_SRAM_HIGH: u16 = 1;
+    /// Attribute `sram-low` of the limits.
+    ACCELTCP_A_LIMITS_SRAM_LOW: u16 = 2;
+
+    /// Attribute `ifindex` of a watermark.
+    ACCELTCP_A_WATERMARK_IFINDEX: u16 = 1;
+    /// Attribute `table` of a watermark.
+    ACCELTCP_A_WATERMARK_TABLE: u16 = 2;
+    /// Attribute `above` of a watermark.
+    ACCELTCP_A_WATERMARK_ABOVE: u16 = 3;
+    /// Attribute `used` of a watermark.
+    ACCELTCP_A_WATERMARK_USED: u16 = 4;
+    /// Attribute `capacity` of a watermark.
+    ACCELTCP_A_WATERMARK_CAPACITY: u16 = 5;
+
+    /// Attribute `ifindex` of the end of a pair.
+    ACCELTCP_A_SPLICE_IFINDEX: u16 = 1;
+    /// Attribute `id` of the end of a pair.
+    ACCELTCP_A_SPLICE_ID: u16 = 2;
+    /// Attribute `end` of the end of a pair.
+    ACCELTCP_A_SPLICE_END: u16 = 3;
+    /// Attribute `reason` of the end of a pair.
+    ACCELTCP_A_SPLICE_REASON: u16 = 4;
+    /// Attribute `bytes` of the end of a pair.
+    ACCELTCP_A_SPLICE_BYTES: u16 = 5;
+    /// Attribute `segments` of the end of a pair.
+    ACCELTCP_A_SPLICE_SEGMENTS: u16 = 6;
+
     /// Command `device-get`.
     ACCELTCP_CMD_DEVICE_GET: u8 = 1;
     /// Command `counter-get`.
@@ -312,6 +362,14 @@ numbers! {
     ACCELTCP_CMD_ACL_FLUSH: u8 = 15;
     /// Command `flow-get`.
     ACCELTCP_CMD_FLOW_GET: u8 = 16;
+    /// Command `limits-get`.
+    ACCELTCP_CMD_LIMITS_GET: u8 = 17;
+    /// Command `limits-set`.
+    ACCELTCP_CMD_LIMITS_SET: u8 = 18;
+    /// Command `watermark-ntf`.
+    ACCELTCP_CMD_WATERMARK_NTF: u8 = 19;
+    /// Command `splice-ntf`.
+    ACCELTCP_CMD_SPLICE_NTF: u8 = 20;
 }
 
 #[cfg(test)]
@@ -369,5 +427,7 @@ mod tests {
     fn names_agree_with_the_header() {
         assert_eq!(FAMILY_NAME, defined("ACCELTCP_FAMILY_NAME"));
         assert_eq!(GROUP_DEVICES, defined("ACCELTCP_MCGRP_DEVICES"));
+        assert_eq!(GROUP_WATERMARKS, defined("ACCELTCP_MCGRP_WATERMARKS"));
+        assert_eq!(GROUP_SPLICES, defined("ACCELTCP_MCGRP_SPLICES"));
     }
 }
