@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{ensure, Context as _, Result};
 
-use crate::session::{patience, Action, Session};
+use serde_json::Value;
+
+use crate::session::{patience, Action, Cmd, Process, Session};
 
 /// Time for what the card and the driver do by themselves.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,6 +74,51 @@ pub(super) fn statistic_until(
             start.elapsed() < patience(PATIENCE),
             "{name} stays at {value}"
         );
+    }
+}
+
+/// Events of the guest, from when this begins to listen, which takes a moment.
+pub(super) struct Events {
+    process: Process,
+}
+
+impl Events {
+    const FILE: &str = "/tmp/events";
+
+    pub(super) fn new(session: &Session) -> Result<Self> {
+        const LONGEST: Duration = Duration::from_secs(600);
+        let command = format!("exec /build/bin/acceltcp -j monitor > {}", Self::FILE);
+        let process = session
+            .guest()
+            .spawn(Cmd::from(command.as_str()).timeout(LONGEST))?;
+        guest_until(session, "events", &format!("test -e {}", Self::FILE))?;
+        Ok(Self { process })
+    }
+
+    /// The first one that is as it ought to be; none when it does not come soon.
+    pub(super) fn find(
+        &self,
+        session: &Session,
+        good: impl Fn(&Value) -> bool,
+    ) -> Result<Option<Value>> {
+        const LOOKS: u32 = 20;
+        for _ in 0..LOOKS {
+            let text = session.guest().read_file(Self::FILE)?;
+            for line in text.split_inclusive(|byte| *byte == b'\n') {
+                // The last one may be cut.
+                match serde_json::from_slice::<Value>(line) {
+                    Ok(event) if good(&event) => return Ok(Some(event)),
+                    _ => {}
+                }
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(None)
+    }
+
+    pub(super) fn stop(self) -> Result<()> {
+        self.process.signal(libc::SIGKILL)?;
+        self.process.limit(PATIENCE).wait().map(drop)
     }
 }
 

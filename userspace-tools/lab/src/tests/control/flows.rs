@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Clients that leave their ends open.
-const CLIENTS: &str = concat!(
+pub(super) const CLIENTS: &str = concat!(
     include_str!("../teardown/crowd.py"),
     include_str!("../commands.py")
 );
@@ -37,7 +37,7 @@ const CROWDS: u64 = 8;
 const EACH: u64 = 9000;
 
 /// A web server that both families' connections of are given to the card.
-fn serve(session: &Session) -> Result<Server> {
+pub(super) fn serve(session: &Session) -> Result<Server> {
     let offload = ["setup", "teardown"].map(String::from);
     let command = NGINX
         .server
@@ -48,7 +48,7 @@ fn serve(session: &Session) -> Result<Server> {
     Ok(server)
 }
 
-fn hold(host: &str, count: u64) -> Value {
+pub(super) fn hold(host: &str, count: u64) -> Value {
     json!({"do": "hold", "host": host, "port": NGINX.port, "count": count, "body": BODY})
 }
 
@@ -184,7 +184,7 @@ pub(super) fn long_flows(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     session
         .guest()
-        .run_ok("sysctl -w net.ipv4.tcp_fin_timeout=3000")?;
+        .run_ok("sysctl -w net.ipv4.tcp_fin_timeout=3000 net.acceltcp.sram_high=100")?;
     let server = serve(&session)?;
     let mut crowds = Vec::new();
     for number in 0..CROWDS {

@@ -7,6 +7,7 @@ mod acl_tc;
 mod flows;
 mod policy;
 mod trace;
+mod watermarks;
 
 use std::time::Duration;
 
@@ -107,6 +108,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "the list of connections that the card ends: states and tuples of IPv4 and IPv6, filters, a reset",
             300,
             flows::flows,
+        ),
+        case(
+            "watermarks",
+            "a card above its mark gets no new connections until it is below the other one, and says so",
+            300,
+            watermarks::watermarks,
         ),
         LabTest::ours(
             format!("{LONG}control-flows"),

@@ -382,7 +382,8 @@ def no_permission():
             check(len(list(ynl.dump("device-get", {}))) == 1, "may look")
             for operation, args in (
                     ("policy-add", {"offloads": {"setup"}}), ("policy-del", {"id": 1}), ("policy-flush", {}),
-                    ("key-rotate", {}), ("counter-reset", {}), ("acl-add", {"ifindex": ifindex, "action": "deny"}),
+                    ("key-rotate", {}), ("counter-reset", {}), ("limits-set", {"sram-high": 1}),
+                    ("acl-add", {"ifindex": ifindex, "action": "deny"}),
                     ("acl-del", {"ifindex": ifindex, "handle": 1}), ("acl-flush", {"ifindex": ifindex})):
                 refused(errno.EPERM, "", operation, args)
             check(list(ynl.dump("acl-get", {})) == [], "may look at rules")
@@ -479,6 +480,31 @@ def flows(card):
             raise AssertionError(("not refused", args, found))
 
 
+def limits():
+    """How full cards may get, by netlink and by sysctl."""
+    def sysctl(name):
+        with open(f"/proc/sys/net/acceltcp/{name}") as file:
+            return int(file.read())
+
+    check(ynl.do("limits-get", {}) == {"sram-high": 95, "sram-low": 90}, ynl.do("limits-get", {}))
+    for code, text, args in (
+            (errno.EINVAL, "no limit", {}), (errno.ERANGE, "", {"sram-high": 0}), (errno.ERANGE, "", {"sram-low": 101}),
+            (errno.ERANGE, "", {"sram-high": 80, "sram-low": 0})):
+        refused(code, text, "limits-set", args)
+    check((sysctl("sram_high"), sysctl("sram_low")) == (95, 90), "all or nothing")
+    ynl.do("limits-set", {"sram-high": 80})
+    check((sysctl("sram_high"), sysctl("sram_low")) == (80, 90), "one of them")
+    for bad in ("0", "101", "x"):
+        try:
+            with open("/proc/sys/net/acceltcp/sram_low", "w") as file:
+                file.write(bad)
+        except OSError as error:
+            check(error.errno == errno.EINVAL, error)
+        else:
+            raise AssertionError(("not refused", bad))
+    ynl.do("limits-set", {"sram-high": 95, "sram-low": 90})
+
+
 ready, done = os.pipe(), os.pipe()
 ifindex = devices()
 policy(ifindex)
@@ -486,6 +512,7 @@ acl(ifindex)
 counters(ifindex)
 check(list(ynl.dump("pair-get", {})) == [], "no pairs")
 flows(ifindex)
+limits()
 ynl.do("key-rotate", {})
 no_permission()
 broken_messages()

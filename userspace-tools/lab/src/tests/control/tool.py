@@ -81,6 +81,10 @@ def changes():
                   ["--uid", "no-such-user"], ["--offload", "teardown,defer"]):
         done = subprocess.run([TOOL, "policy", "add", *wrong], capture_output=True, text=True, timeout=PATIENCE)
         check(done.returncode in (1, 2) and done.stderr, wrong, done)
+    check(told("limits") == {"sram_high": 95, "sram_low": 90}, told("limits"))
+    run("limits", "--sram-high", "70", "--sram-low", "50")
+    check("70%" in run("limits") and told("limits")["sram_low"] == 50, "limits")
+    run("limits", "--sram-high", "101", code=2)
     run("stats", "--reset")
 
 
@@ -117,7 +121,7 @@ def no_permission():
     nobody = 65534
     check("nic0" in run("status", user=nobody), "everyone may look")
     for args in (["policy", "add"], ["policy", "flush"], ["keys", "rotate"], ["stats", "--reset"],
-                 ["acl", "add", "dev", "nic0", "deny"], ["acl", "flush", "dev", "nic0"]):
+                 ["acl", "add", "dev", "nic0", "deny"], ["acl", "flush", "dev", "nic0"], ["limits", "--sram-low", "1"]):
         run(*args, code=4, user=nobody)
 
 
@@ -130,7 +134,7 @@ def monitor():
             for state in ("down", "up"):
                 subprocess.run(["ip", "link", "set", "nic0", state], check=True)
                 while select.select([process.stdout], [], [], 0.5)[0]:
-                    seen.append(json.loads(process.stdout.readline())["state"])
+                    seen.append(json.loads(process.stdout.readline()).get("state"))
         process.terminate()
     check("down" in seen and "attached" in seen, seen)
 

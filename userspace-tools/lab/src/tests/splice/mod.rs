@@ -6,6 +6,7 @@ mod basic;
 mod card;
 mod ends;
 mod errors;
+mod events;
 mod full;
 mod haproxy;
 mod host;
@@ -54,6 +55,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "each reason for which connections are not spliced, after which they are as before",
             240,
             errors::errors,
+        ),
+        case(
+            "events",
+            "the end of a pair is told to those that listen; a card above its mark gets no new pairs",
+            240,
+            events::events,
         ),
         case(
             "ends",
