@@ -13,7 +13,6 @@ use super::{
     flows::{hold, serve, CLIENTS},
     Context,
 };
-use crate::session::Session;
 
 /// Connections that the card has room for, and those that it gets with the marks of the test.
 const FLOWS: u64 = 20;
@@ -76,12 +75,8 @@ pub(super) fn watermarks(context: &Context<'_>) -> Result<()> {
     clients.ask(&hold("10.99.0.2", 4))?;
     ensure!(statistic(&session, "teardown_handed_over")? == before + GIVEN + 4);
     clients.ask(&json!({"do": "release"}))?;
-    finish(&session, FLOWS)?;
+    statistic_until(&session, "teardown_flow_credits", |left| left == FLOWS)?;
     events.stop()?;
     server.stop()?;
     context.finish(session)
-}
-
-fn finish(session: &Session, flows: u64) -> Result<()> {
-    statistic_until(session, "teardown_flow_credits", |left| left == flows)
 }
