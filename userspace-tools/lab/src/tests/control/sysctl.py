@@ -25,7 +25,12 @@ SETTINGS = {
     "unprivileged": (1, 0, 1),
 }
 # Of cards, and so of the initial namespace only.
-CARDS = {"key_interval", "key_rotate"}
+CARDS = {
+    "key_interval": (300, 1, 86400),
+    "sram_high": (95, 1, 100),
+    "sram_low": (90, 1, 100),
+}
+ALL = {*SETTINGS, *CARDS, "key_rotate"}
 
 SOL_TCP, TCP_ULP, SOL_ACCELTCP = 6, 31, 300
 ACCELTCP_OFFLOAD, ACCELTCP_STATUS, ACCELTCP_SPLICE = 1, 2, 3
@@ -121,8 +126,8 @@ def reason(sock):
             return found
 
 
-def ranges():
-    for name, (default, lowest, highest) in SETTINGS.items():
+def ranges(settings=SETTINGS):
+    for name, (default, lowest, highest) in settings.items():
         equal(read(name), default, f"{name} at first")
         for value in (lowest, highest):
             write(name, value)
@@ -276,13 +281,14 @@ def module():
     equal(os.path.exists(DIRECTORY), False, "sysctls without the module")
     inside("a", lambda: equal(os.path.exists(DIRECTORY), False, "sysctls without the module"))
     subprocess.run(["insmod", "/build/module/acceltcp.ko"], check=True)
-    equal(set(os.listdir(DIRECTORY)), set(SETTINGS) | CARDS, "the sysctls")
+    equal(set(os.listdir(DIRECTORY)), ALL, "the sysctls")
     inside("a", lambda: equal(read("teardown_hold_us"), 250, "in a namespace that is older than the module"))
     for name in ("a", "b"):
         ip("netns", "delete", name)
 
 
-equal(set(os.listdir(DIRECTORY)), set(SETTINGS) | CARDS, "the sysctls")
+equal(set(os.listdir(DIRECTORY)), ALL, "the sysctls")
+ranges(CARDS)
 for part in (ranges, apart, listeners, unprivileged, container, come_and_go, module):
     part()
     print(part.__name__, flush=True)
