@@ -71,10 +71,13 @@ impl LabTest {
         }
     }
 
-    /// What must be done before it can be run, if `lab build` is not enough.
+    /// Why it cannot be run, if `lab build` is not enough.
     pub(crate) fn lacks(&self, layout: &Layout) -> Option<String> {
         match self.name.as_str() {
             splice::HAPROXY => haproxy::lack(layout),
+            control::FLOWER if layout.guest_kernel().is_built() => {
+                Some("kernels that are built here have no flower filters".to_owned())
+            }
             _ => None,
         }
     }

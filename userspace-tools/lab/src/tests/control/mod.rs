@@ -49,6 +49,9 @@ const TOOL: &str = include_str!("tool.py");
 /// Runs in the guest.
 const UNLOAD: &str = include_str!("unload.py");
 
+/// The test that needs the kernel's flower filters.
+pub(super) const FLOWER: &str = "control-acl-tc";
+
 /// The tests of this folder.
 pub(super) fn tests() -> Vec<LabTest> {
     let case = |name: &str, about, limit, run: fn(&Context<'_>) -> Result<()>| {
@@ -85,8 +88,8 @@ pub(super) fn tests() -> Vec<LabTest> {
             400,
             acl::acl,
         ),
-        case(
-            "acl-tc",
+        LabTest::ours(
+            FLOWER.to_owned(),
             "flower filters of tc in the access list: what they keep out, counts, what the card refuses",
             400,
             acl_tc::tc,
