@@ -7,7 +7,7 @@
 //! * `key_interval`: seconds between two rotations of the cookies' keys; 1 to 86400, 300 at first.
 //! * `key_rotate`: 1 has all cards rotate them now. It cannot be read.
 //! * `sram_high` and `sram_low`: per cent of a card's table of connections, and of pairs, from which on new ones stay with the
-//!   host, and below which it gets them again; 1 to 100, 95 and 90 at first. With 100 it gets them until it is full.
+//!   host, and below which it gets them again; 1 to 100, 100 and 90 at first. With 100 it gets them until it is full.
 //!
 //! Those that each namespace has are in [`netns`](crate::offload::netns).
 

@@ -20,7 +20,7 @@ use kernel::sync::atomic::{
 };
 
 /// Per cent of a table from which on it gets nothing new; with 100 until it is full.
-pub(crate) static HIGH: Value = Value::new(95, 1, 100);
+pub(crate) static HIGH: Value = Value::new(100, 1, 100);
 /// Per cent below which it does again; what is above [`HIGH`] counts as that.
 pub(crate) static LOW: Value = Value::new(90, 1, 100);
 
@@ -53,8 +53,12 @@ impl Gate {
 
     /// Whether a table of which so much is used gets more (any context). [`tell_later`] is to follow.
     pub(super) fn admits(&self, used: u32, capacity: u32) -> bool {
+        self.looks(used, capacity, HIGH.get(), LOW.get())
+    }
+
+    fn looks(&self, used: u32, capacity: u32, high: u32, low: u32) -> bool {
         let before = self.shut.load(Relaxed);
-        let shut = is_shut(before, used, capacity, HIGH.get(), LOW.get());
+        let shut = is_shut(before, used, capacity, high, low);
         if shut != before && self.shut.xchg(shut, Full) != shut {
             CROSSED.store(true, Relaxed);
         }
@@ -132,11 +136,11 @@ mod tests {
     #[test]
     fn a_gate_remembers() {
         let gate = Gate::new();
-        assert!(gate.admits(94, 100) && !gate.admits(95, 100) && !gate.admits(92, 100));
-        gate.falls(90, 100);
+        let admits = |used| gate.looks(used, 100, 95, 90);
+        assert!(admits(94) && !admits(95) && !admits(92) && !admits(90));
         assert!(gate.level(90, 100).above);
-        gate.falls(89, 100);
-        assert!(!gate.level(89, 100).above && gate.admits(94, 100));
+        assert!(admits(89) && !gate.level(89, 100).above && admits(94));
+        // What was given back shuts no gate.
         gate.falls(99, 100);
         assert!(!gate.level(99, 100).above);
     }

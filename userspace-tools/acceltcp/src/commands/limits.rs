@@ -88,6 +88,6 @@ mod tests {
         let text = written(false, false, |output| apply(&args, &mut connection, output));
         assert_eq!(text, "");
         let request: &Vec<u8> = &sent.borrow()[0];
-        assert_eq!(request[16..], [14, 1, 0, 0, 8, 0, 1, 0, 80, 0, 0, 0]);
+        assert_eq!(request[16..], [18, 1, 0, 0, 8, 0, 1, 0, 80, 0, 0, 0]);
     }
 }

@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(
             request[16..],
             [
-                12, 1, 0, 0, // flow-get, version 1
+                16, 1, 0, 0, // flow-get, version 1
                 8, 0, 1, 0, 3, 0, 0, 0, // ifindex
                 5, 0, 2, 0, 4, 0, 0, 0, // family
                 8, 0, 3, 0, 0x24, 0, 0, 0, // states

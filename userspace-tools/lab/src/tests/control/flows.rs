@@ -184,7 +184,7 @@ pub(super) fn long_flows(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     session
         .guest()
-        .run_ok("sysctl -w net.ipv4.tcp_fin_timeout=3000 net.acceltcp.sram_high=100")?;
+        .run_ok("sysctl -w net.ipv4.tcp_fin_timeout=3000")?;
     let server = serve(&session)?;
     let mut crowds = Vec::new();
     for number in 0..CROWDS {

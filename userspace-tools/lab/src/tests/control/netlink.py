@@ -486,12 +486,12 @@ def limits():
         with open(f"/proc/sys/net/acceltcp/{name}") as file:
             return int(file.read())
 
-    check(ynl.do("limits-get", {}) == {"sram-high": 95, "sram-low": 90}, ynl.do("limits-get", {}))
+    check(ynl.do("limits-get", {}) == {"sram-high": 100, "sram-low": 90}, ynl.do("limits-get", {}))
     for code, text, args in (
             (errno.EINVAL, "no limit", {}), (errno.ERANGE, "", {"sram-high": 0}), (errno.ERANGE, "", {"sram-low": 101}),
             (errno.ERANGE, "", {"sram-high": 80, "sram-low": 0})):
         refused(code, text, "limits-set", args)
-    check((sysctl("sram_high"), sysctl("sram_low")) == (95, 90), "all or nothing")
+    check((sysctl("sram_high"), sysctl("sram_low")) == (100, 90), "all or nothing")
     ynl.do("limits-set", {"sram-high": 80})
     check((sysctl("sram_high"), sysctl("sram_low")) == (80, 90), "one of them")
     for bad in ("0", "101", "x"):
@@ -502,7 +502,7 @@ def limits():
             check(error.errno == errno.EINVAL, error)
         else:
             raise AssertionError(("not refused", bad))
-    ynl.do("limits-set", {"sram-high": 95, "sram-low": 90})
+    ynl.do("limits-set", {"sram-high": 100, "sram-low": 90})
 
 
 ready, done = os.pipe(), os.pipe()

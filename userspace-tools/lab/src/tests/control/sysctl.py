@@ -27,7 +27,7 @@ SETTINGS = {
 # Of cards, and so of the initial namespace only.
 CARDS = {
     "key_interval": (300, 1, 86400),
-    "sram_high": (95, 1, 100),
+    "sram_high": (100, 1, 100),
     "sram_low": (90, 1, 100),
 }
 ALL = {*SETTINGS, *CARDS, "key_rotate"}

@@ -81,7 +81,7 @@ def changes():
                   ["--uid", "no-such-user"], ["--offload", "teardown,defer"]):
         done = subprocess.run([TOOL, "policy", "add", *wrong], capture_output=True, text=True, timeout=PATIENCE)
         check(done.returncode in (1, 2) and done.stderr, wrong, done)
-    check(told("limits") == {"sram_high": 95, "sram_low": 90}, told("limits"))
+    check(told("limits") == {"sram_high": 100, "sram_low": 90}, told("limits"))
     run("limits", "--sram-high", "70", "--sram-low", "50")
     check("70%" in run("limits") and told("limits")["sram_low"] == 50, "limits")
     run("limits", "--sram-high", "101", code=2)

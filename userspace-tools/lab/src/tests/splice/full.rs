@@ -82,7 +82,7 @@ pub(super) fn full(context: &Context<'_>) -> Result<()> {
     // Spliced connections share no port.
     session
         .guest()
-        .run_ok("sysctl -w net.ipv4.ip_local_port_range='1024 65535' net.acceltcp.sram_high=100")?;
+        .run_ok("sysctl -w net.ipv4.ip_local_port_range='1024 65535'")?;
     let room = statistic(&session, "splice_credits")?;
     ensure!(room >= 28_672, "the card has room for {room} pairs only");
 

@@ -34,7 +34,7 @@ pub(super) fn full(context: &Context<'_>) -> Result<()> {
     let session = context.start(context.session())?;
     session
         .guest()
-        .run_ok("sysctl -w net.ipv4.tcp_fin_timeout=3000 net.acceltcp.sram_high=100")?;
+        .run_ok("sysctl -w net.ipv4.tcp_fin_timeout=3000")?;
     let card = session.card(0)?;
     let room = card.counter("nic.table.flows.capacity")?;
     ensure!(
