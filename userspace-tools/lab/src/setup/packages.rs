@@ -49,6 +49,7 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "iperf3",
     "iproute2",
     "iputils-ping",
+    "linux-perf",
     "memcached",
     "mount",
     "nftables",

@@ -9,12 +9,12 @@ use serde_json::{json, Value};
 
 use super::{
     super::{
-        observe::{counter_until, guest_until},
+        observe::{counter_until, guest_until, PATIENCE},
         peer::Peer,
     },
     Context,
 };
-use crate::session::Session;
+use crate::session::{Cmd, Session};
 
 /// What client, guest and server run.
 const SCRIPT: &str = concat!(
@@ -136,6 +136,7 @@ pub(super) fn trace(context: &Context<'_>) -> Result<()> {
         ends.ended_by_host(hosts, family).context(family)?;
         ends.relayed(hosts, names, family).context(family)?;
     }
+    ends.by_perf().context("by perf")?;
     ends.published(false).context("a listener that has gone")?;
     ends.chosen().context("one event")?;
     let Ends { guest, .. } = ends;
@@ -236,6 +237,41 @@ impl Ends<'_> {
         let bytes: u64 = events[1].get("bytes")?.parse()?;
         ensure!(bytes <= BYTES, "{bytes} bytes were handed over");
         Ok(())
+    }
+
+    /// perf hears of the same.
+    fn by_perf(&mut self) -> Result<()> {
+        enable(self.session, None)?;
+        let guest = self.session.guest();
+        let perf = guest.spawn(
+            Cmd::from(
+                "exec perf record -q -a -e 'acceltcp:*' -o /tmp/perf.data -- \
+                 sh -c 'touch /tmp/ready; until test -e /tmp/done; do sleep 0.1; done'",
+            )
+            .timeout(PATIENCE * 4),
+        )?;
+        guest_until(self.session, "perf record", "test -e /tmp/ready")?;
+        let [(hosts, ..), _] = HOSTS;
+        let port = self.open(hosts)?;
+        self.host(&json!({"do": "receive", "name": "a", "size": 1}))?;
+        self.host(&json!({"do": "close", "name": "a"}))?;
+        self.client.ask(&json!({"do": "end", "name": "c"}))?;
+        self.client.ask(&json!({"do": "close", "name": "c"}))?;
+        guest.run_ok("touch /tmp/done")?;
+        perf.wait_ok()?;
+        let text = guest.run_ok("perf script -i /tmp/perf.data")?;
+        // The names of events are padded.
+        let text = text.replace("acceltcp:acceltcp_", ": acceltcp_");
+        let events: Vec<_> = text.lines().filter_map(Event::parse).collect();
+        for name in ["child", "handover"] {
+            for event in only(&events, name, 1)? {
+                ensure!(
+                    event.is("sport", PORT) && event.is("dport", &port),
+                    "{event:?}"
+                );
+            }
+        }
+        enable_all(self.session)
     }
 
     /// With a byte that nobody has read.
