@@ -140,26 +140,26 @@ enum acceltcp_flow_state {
 };
 
 /**
- * enum acceltcp_splice_reason - What became of a spliced pair.
- * @ACCELTCP_SPLICE_REASON_RETURNED: The host has its connections back.
- * @ACCELTCP_SPLICE_REASON_CLOSED: Both peers have closed.
- * @ACCELTCP_SPLICE_REASON_RESET: A peer has reset its connection.
- * @ACCELTCP_SPLICE_REASON_IDLE: Nothing was heard for too long.
- * @ACCELTCP_SPLICE_REASON_ABORTED: A socket was closed.
- * @ACCELTCP_SPLICE_REASON_TIMEOUT: A peer did not acknowledge what the host
- *   had sent.
- * @ACCELTCP_SPLICE_REASON_REFUSED: The card could not make sense of it.
- * @ACCELTCP_SPLICE_REASON_LOST: The card was lost.
+ * enum acceltcp_pair_end - What became of a spliced pair.
+ * @ACCELTCP_PAIR_END_RETURNED: The host has its connections back.
+ * @ACCELTCP_PAIR_END_CLOSED: Both peers have closed.
+ * @ACCELTCP_PAIR_END_RESET: A peer has reset its connection.
+ * @ACCELTCP_PAIR_END_IDLE: Nothing was heard for too long.
+ * @ACCELTCP_PAIR_END_ABORTED: A socket was closed.
+ * @ACCELTCP_PAIR_END_TIMEOUT: A peer did not acknowledge what the host had
+ *   sent.
+ * @ACCELTCP_PAIR_END_REFUSED: The card could not make sense of it.
+ * @ACCELTCP_PAIR_END_LOST: The card was lost.
  */
-enum acceltcp_splice_reason {
-	ACCELTCP_SPLICE_REASON_RETURNED,
-	ACCELTCP_SPLICE_REASON_CLOSED,
-	ACCELTCP_SPLICE_REASON_RESET,
-	ACCELTCP_SPLICE_REASON_IDLE,
-	ACCELTCP_SPLICE_REASON_ABORTED,
-	ACCELTCP_SPLICE_REASON_TIMEOUT,
-	ACCELTCP_SPLICE_REASON_REFUSED,
-	ACCELTCP_SPLICE_REASON_LOST,
+enum acceltcp_pair_end {
+	ACCELTCP_PAIR_END_RETURNED,
+	ACCELTCP_PAIR_END_CLOSED,
+	ACCELTCP_PAIR_END_RESET,
+	ACCELTCP_PAIR_END_IDLE,
+	ACCELTCP_PAIR_END_ABORTED,
+	ACCELTCP_PAIR_END_TIMEOUT,
+	ACCELTCP_PAIR_END_REFUSED,
+	ACCELTCP_PAIR_END_LOST,
 };
 
 enum {

@@ -197,13 +197,13 @@ fn tell_ended(pair: &Ended) -> Result {
 
 fn number_of(why: u8) -> u32 {
     match why {
-        0 => uapi::acceltcp_splice_reason_ACCELTCP_SPLICE_REASON_RETURNED,
-        reason::CLOSED => uapi::acceltcp_splice_reason_ACCELTCP_SPLICE_REASON_CLOSED,
-        reason::RESET => uapi::acceltcp_splice_reason_ACCELTCP_SPLICE_REASON_RESET,
-        reason::IDLE => uapi::acceltcp_splice_reason_ACCELTCP_SPLICE_REASON_IDLE,
-        reason::ABORTED => uapi::acceltcp_splice_reason_ACCELTCP_SPLICE_REASON_ABORTED,
-        reason::TIMEOUT => uapi::acceltcp_splice_reason_ACCELTCP_SPLICE_REASON_TIMEOUT,
-        LOST => uapi::acceltcp_splice_reason_ACCELTCP_SPLICE_REASON_LOST,
-        _ => uapi::acceltcp_splice_reason_ACCELTCP_SPLICE_REASON_REFUSED,
+        0 => uapi::acceltcp_pair_end_ACCELTCP_PAIR_END_RETURNED,
+        reason::CLOSED => uapi::acceltcp_pair_end_ACCELTCP_PAIR_END_CLOSED,
+        reason::RESET => uapi::acceltcp_pair_end_ACCELTCP_PAIR_END_RESET,
+        reason::IDLE => uapi::acceltcp_pair_end_ACCELTCP_PAIR_END_IDLE,
+        reason::ABORTED => uapi::acceltcp_pair_end_ACCELTCP_PAIR_END_ABORTED,
+        reason::TIMEOUT => uapi::acceltcp_pair_end_ACCELTCP_PAIR_END_TIMEOUT,
+        LOST => uapi::acceltcp_pair_end_ACCELTCP_PAIR_END_LOST,
+        _ => uapi::acceltcp_pair_end_ACCELTCP_PAIR_END_REFUSED,
     }
 }

@@ -174,7 +174,7 @@ mod tests {
             u32_of(2, 17),
             nest(3, &end),
             nest(3, &end),
-            u32_of(4, uapi::ACCELTCP_SPLICE_REASON_RESET),
+            u32_of(4, uapi::ACCELTCP_PAIR_END_RESET),
             u32_of(5, 100),
             attribute(5, &u64::MAX.to_ne_bytes()),
             u32_of(6, 1),

@@ -161,21 +161,21 @@ enumeration! {
     /// What became of a spliced pair.
     SpliceReason {
         /// The host has its connections back.
-        Returned = ACCELTCP_SPLICE_REASON_RETURNED, "returned";
+        Returned = ACCELTCP_PAIR_END_RETURNED, "returned";
         /// Both peers have closed.
-        Closed = ACCELTCP_SPLICE_REASON_CLOSED, "closed";
+        Closed = ACCELTCP_PAIR_END_CLOSED, "closed";
         /// A peer has reset its connection.
-        Reset = ACCELTCP_SPLICE_REASON_RESET, "reset";
+        Reset = ACCELTCP_PAIR_END_RESET, "reset";
         /// Nothing was heard for too long.
-        Idle = ACCELTCP_SPLICE_REASON_IDLE, "idle";
+        Idle = ACCELTCP_PAIR_END_IDLE, "idle";
         /// A socket was closed.
-        Aborted = ACCELTCP_SPLICE_REASON_ABORTED, "aborted";
+        Aborted = ACCELTCP_PAIR_END_ABORTED, "aborted";
         /// A peer did not acknowledge what the host had sent.
-        Timeout = ACCELTCP_SPLICE_REASON_TIMEOUT, "timeout";
+        Timeout = ACCELTCP_PAIR_END_TIMEOUT, "timeout";
         /// The card could not make sense of it.
-        Refused = ACCELTCP_SPLICE_REASON_REFUSED, "refused";
+        Refused = ACCELTCP_PAIR_END_REFUSED, "refused";
         /// The card was lost.
-        Lost = ACCELTCP_SPLICE_REASON_LOST, "lost";
+        Lost = ACCELTCP_PAIR_END_LOST, "lost";
     }
 }
 

@@ -103,21 +103,21 @@ numbers! {
     ACCELTCP_FLOW_STATE_TIME_WAIT: u32 = 5;
 
     /// What became of a spliced pair: returned.
-    ACCELTCP_SPLICE_REASON_RETURNED: u32 = 0;
+    ACCELTCP_PAIR_END_RETURNED: u32 = 0;
     /// What became of a spliced pair: closed.
-    ACCELTCP_SPLICE_REASON_CLOSED: u32 = 1;
+    ACCELTCP_PAIR_END_CLOSED: u32 = 1;
     /// What became of a spliced pair: reset.
-    ACCELTCP_SPLICE_REASON_RESET: u32 = 2;
+    ACCELTCP_PAIR_END_RESET: u32 = 2;
     /// What became of a spliced pair: idle.
-    ACCELTCP_SPLICE_REASON_IDLE: u32 = 3;
+    ACCELTCP_PAIR_END_IDLE: u32 = 3;
     /// What became of a spliced pair: aborted.
-    ACCELTCP_SPLICE_REASON_ABORTED: u32 = 4;
+    ACCELTCP_PAIR_END_ABORTED: u32 = 4;
     /// What became of a spliced pair: timeout.
-    ACCELTCP_SPLICE_REASON_TIMEOUT: u32 = 5;
+    ACCELTCP_PAIR_END_TIMEOUT: u32 = 5;
     /// What became of a spliced pair: refused.
-    ACCELTCP_SPLICE_REASON_REFUSED: u32 = 6;
+    ACCELTCP_PAIR_END_REFUSED: u32 = 6;
     /// What became of a spliced pair: lost.
-    ACCELTCP_SPLICE_REASON_LOST: u32 = 7;
+    ACCELTCP_PAIR_END_LOST: u32 = 7;
 
     /// Attribute `ifindex` of a device.
     ACCELTCP_A_DEVICE_IFINDEX: u16 = 1;

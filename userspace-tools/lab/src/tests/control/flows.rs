@@ -32,7 +32,7 @@ const BODY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab
 /// The guest's addresses and those of their clients.
 const PATHS: [(&str, &str); 2] = [("10.99.0.2", "10.99.0.1"), ("fd99:0::2", "fd99::1")];
 /// Clients' processes of the long test: one has some ten thousand descriptors at most.
-const CROWDS: u64 = 8;
+const CROWDS: u64 = 12;
 /// Connections of each.
 const EACH: u64 = 9000;
 
@@ -181,7 +181,8 @@ fn filters(session: &Session, all: &BTreeSet<(String, u64, String)>) -> Result<(
 /// As many as the card has room for, but for some that come and go.
 pub(super) fn long_flows(context: &Context<'_>) -> Result<()> {
     const LIMIT: Duration = Duration::from_secs(1500);
-    let session = context.start(context.session())?;
+    let sizes = ["--flows", "110592", "--spliced-pairs", "8192"];
+    let session = context.start(context.session().model_args(sizes))?;
     session
         .guest()
         .run_ok("sysctl -w net.ipv4.tcp_fin_timeout=3000")?;
@@ -205,7 +206,7 @@ pub(super) fn long_flows(context: &Context<'_>) -> Result<()> {
     }
     // On a busy machine the host ends some itself, as its rings are full for a moment.
     let held = session.card(0)?.counter("nic.table.flows.used")?;
-    ensure!(held > 70_000, "the card has {held} connections only");
+    ensure!(held > 100_000, "the card has {held} connections only");
 
     let mut others = Peer::wire_script(&session, CLIENTS)?.patience(LIMIT);
     let handed_over = statistic(&session, "teardown_handed_over")?;

@@ -120,7 +120,7 @@ pub(super) fn tests() -> Vec<LabTest> {
         ),
         LabTest::ours(
             format!("{LONG}control-flows"),
-            "72,000 connections on the card are listed while others come and go: each is there once",
+            "108,000 connections on the card are listed while others come and go: each is there once",
             2400,
             flows::long_flows,
         ),
