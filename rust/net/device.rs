@@ -8,6 +8,7 @@ use super::{
     dma,
     ethtool,
     flower::Flower,
+    multicast::MulticastList,
     ops,
     queue::{
         TxLocked,
@@ -167,59 +168,6 @@ pub(crate) trait Driver: Send + Sync + Sized {
 
     /// Runs when it was asked for, see [`WeakDevice::run_service_in`] (process context, no locks held).
     fn service(dev: &Device<Self>);
-}
-
-/// Multicast groups that the device is a member of.
-pub(crate) struct MulticastList<'a> {
-    list: NonNull<bindings::netdev_hw_addr_list>,
-    _list: PhantomData<&'a ()>,
-}
-
-impl MulticastList<'_> {
-    /// # Safety
-    ///
-    /// `list` must be valid and unchanging for the lifetime of the result.
-    pub(super) unsafe fn from_raw(list: NonNull<bindings::netdev_hw_addr_list>) -> Self {
-        Self {
-            list,
-            _list: PhantomData,
-        }
-    }
-
-    /// Calls `visit` for each address, until it fails.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut([u8; 6]) -> Result) -> Result {
-        /// # Safety
-        ///
-        /// `arg` must be a closure of type `F`, `addr` an address of the list.
-        unsafe extern "C" fn callback<F: FnMut([u8; 6]) -> Result>(
-            arg: *mut c_void,
-            addr: *const u8,
-        ) -> c_int {
-            // SAFETY: The safety requirement; nobody else uses the closure in the meantime.
-            let visit = unsafe { &mut *arg.cast::<F>() };
-            // SAFETY: An address of a `struct netdev_hw_addr` has at least 32 bytes.
-            let addr = unsafe { addr.cast::<[u8; 6]>().read() };
-            match visit(addr) {
-                Ok(()) => 0,
-                Err(err) => err.to_errno(),
-            }
-        }
-        fn monomorph<F: FnMut([u8; 6]) -> Result>(
-            _: &F,
-        ) -> unsafe extern "C" fn(*mut c_void, *const u8) -> c_int {
-            callback::<F>
-        }
-        let func = monomorph(&visit);
-        // SAFETY: The list is valid by the safety requirement of `from_raw()`, and `func` takes a pointer
-        // to `visit`.
-        to_result(unsafe {
-            bindings::acceltcp_for_each_mc(
-                self.list.as_ptr(),
-                core::ptr::from_mut(&mut visit).cast(),
-                Some(func),
-            )
-        })
-    }
 }
 
 /// A network device of driver `T`.

@@ -30,6 +30,7 @@ pub(crate) mod global;
 pub(crate) mod irq;
 pub(crate) mod listeners;
 pub(crate) mod listening;
+pub(crate) mod multicast;
 pub(crate) mod napi;
 pub(crate) mod netfilter;
 mod ops;

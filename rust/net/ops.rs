@@ -6,11 +6,11 @@ use super::{
     device::{
         Device,
         Driver,
-        MulticastList,
         RxMode,
         Xmit, //
     },
     flower,
+    multicast::MulticastList,
     queue::TxLocked,
     skb::SkBuff, //
 };
