@@ -18,6 +18,7 @@ use crate::net::{
         Device,
         RxMode, //
     },
+    dma::Inbox,
     ethtool::Coalesce,
     pci::set_bus_master, //
 };
@@ -38,7 +39,6 @@ use acceltcp_abi::{
     }, //
 };
 use kernel::{
-    dma::Coherent,
     prelude::*,
     str::CString,
     sync::atomic::Relaxed, //
@@ -86,7 +86,7 @@ pub(crate) struct Control {
     /// The card takes commands of the offloads.
     pub(super) attached: Option<Attached>,
     /// Where the card may write yet what it was asked for and has not answered.
-    pub(super) list: Option<Coherent<[u64]>>,
+    pub(super) list: Option<Inbox>,
 }
 
 impl Control {

@@ -7,7 +7,10 @@ use super::{
     vnic::Vnic, //
 };
 use crate::{
-    net::device::Device,
+    net::{
+        device::Device,
+        dma::Inbox, //
+    },
     offload::flows::{
         Listing,
         MAX_ROOM, //
@@ -26,10 +29,7 @@ use acceltcp_abi::{
     }, //
 };
 use core::mem::size_of;
-use kernel::{
-    dma::Coherent,
-    prelude::*, //
-};
+use kernel::prelude::*;
 use zerocopy::FromBytes;
 
 /// Words of an entry.
@@ -44,7 +44,7 @@ pub(super) fn read(dev: &Device<Vnic<'_>>, listing: &mut Listing) -> Result {
     }
     let buffer = match control.list.take() {
         Some(buffer) => buffer,
-        None => Coherent::zeroed_slice(vnic.device(), MAX_ROOM * WORDS, GFP_KERNEL)?,
+        None => Inbox::new(vnic.device(), MAX_ROOM * WORDS)?,
     };
     let request = Request::FlowsRead(FlowsRead {
         address: buffer.dma_address().into(),
@@ -64,15 +64,8 @@ pub(super) fn read(dev: &Device<Vnic<'_>>, listing: &mut Listing) -> Result {
     let mut flow = |index: usize| {
         let mut bytes = [0; Flow::SIZE];
         for (word, to) in bytes.chunks_exact_mut(size_of::<u64>()).enumerate() {
-            // SAFETY: A listing asks for entries below `MAX_ROOM` only, which the buffer has.
-            let raw = unsafe {
-                buffer
-                    .as_ptr()
-                    .cast::<u64>()
-                    .add(index * WORDS + word)
-                    .read_volatile()
-            };
-            to.copy_from_slice(&raw.to_ne_bytes());
+            // A listing asks for entries below `MAX_ROOM` only.
+            to.copy_from_slice(&buffer.word(index * WORDS + word).unwrap_or_default());
         }
         Flow::read_from_bytes(&bytes).unwrap_or_default()
     };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Streaming DMA mappings of socket buffers.
+//! Streaming DMA mappings of socket buffers, and memory that a device writes to.
 
 use super::skb::SkBuff;
 use crate::bindings;
 use kernel::{
     device,
+    dma::Coherent,
     prelude::*, //
 };
 
@@ -79,6 +80,31 @@ pub(crate) unsafe fn unmap(dev: &device::Device<device::Bound>, mapping: Mapping
             bindings::dma_data_direction_DMA_TO_DEVICE,
             0,
         )
+    }
+}
+
+/// Memory that a device writes to whenever it likes.
+pub(crate) struct Inbox(Coherent<[u64]>);
+
+impl Inbox {
+    /// Memory of so many words, zeros at first.
+    pub(crate) fn new(dev: &device::Device<device::Bound>, words: usize) -> Result<Self> {
+        Ok(Self(Coherent::zeroed_slice(dev, words, GFP_KERNEL)?))
+    }
+
+    /// Its address for the device.
+    pub(crate) fn dma_address(&self) -> u64 {
+        self.0.dma_address()
+    }
+
+    /// The bytes of a word as they are now. `None` behind the end.
+    pub(crate) fn word(&self, index: usize) -> Option<[u8; 8]> {
+        if index >= self.0.len() {
+            return None;
+        }
+        // SAFETY: It is a word of the memory, which is ours; what the device writes meanwhile makes it any other number.
+        let word = unsafe { self.0.as_ptr().cast::<u64>().add(index).read_volatile() };
+        Some(word.to_ne_bytes())
     }
 }
 
