@@ -84,7 +84,7 @@ pub(super) struct Known {
     pub(super) segments: [u64; 2],
 }
 
-/// What tracepoints tell of a pair.
+/// What tracepoints and events tell of a pair.
 struct Story {
     name: Spliced,
     connections: [Ends; 2],
@@ -108,7 +108,6 @@ pub(crate) struct Pair {
     card: Arc<dyn OffloadDevice>,
     pub(super) number: u32,
     pub(super) generation: u32,
-    connections: [Ends; 2],
     /// Numbers of its sockets.
     pub(super) ids: [usize; 2],
     /// What had come from each peer before.
@@ -158,7 +157,6 @@ impl Pair {
                 card,
                 number,
                 generation,
-                connections: [a.ends(), b.ends()],
                 ids: [a.id(), b.id()],
                 received: ends.each_ref().map(|end| end.rcv_nxt),
                 keys: ends.each_ref().map(|end| (end.key, end.rcv_isn)),
@@ -229,7 +227,7 @@ impl Pair {
         ended::put(Ended {
             card: self.card.clone(),
             number: self.number,
-            ends: self.connections,
+            ends: self.story.connections,
             reason: known.reason,
             bytes: known.bytes,
             segments: known.segments,

@@ -8,6 +8,7 @@
 //! connection does; never are two of them held.
 
 use super::tcb::{State, Tcb, Timer};
+use super::time_wait::widen;
 use crate::command::HostMemory;
 use crate::cookie::Tuple;
 use crate::wire::ip::Addresses;
@@ -192,12 +193,6 @@ fn named(tuple: &Tuple) -> Flow {
         vlan_inner: inner.into(),
         ..Flow::default()
     }
-}
-
-fn widen(address: [u8; 4]) -> [u8; 16] {
-    let mut wide = [0; 16];
-    wide[..4].copy_from_slice(&address);
-    wide
 }
 
 const fn number_of(state: State) -> u8 {

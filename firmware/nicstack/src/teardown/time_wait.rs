@@ -214,7 +214,8 @@ impl Entry {
     }
 }
 
-fn widen(address: [u8; 4]) -> [u8; 16] {
+/// An address of IPv4 in the place of one of IPv6.
+pub(super) fn widen(address: [u8; 4]) -> [u8; 16] {
     let mut wide = [0; 16];
     wide[..4].copy_from_slice(&address);
     wide

@@ -110,12 +110,7 @@ fn what_does_not_reset_the_card_leaves_the_list() {
 fn a_reset_clears_the_list_and_nothing_is_received_before_it_is_there_again() {
     type Reset = fn(&mut Guest);
     let ways: [(&str, Reset); 4] = [
-        ("function level reset", |guest| {
-            guest
-                .backend
-                .region_write(VFIO_PCI_CONFIG_REGION_INDEX, 0xc8, &[0x10, 0xa8])
-                .unwrap();
-        }),
+        ("function level reset", Guest::function_level_reset),
         ("reset by the VMM", |guest| guest.backend.reset().unwrap()),
         ("reset by itself", |guest| guest.card.reset_by_itself()),
         ("died", |guest| {

@@ -205,6 +205,13 @@ impl Guest {
             .unwrap();
     }
 
+    /// By the device control register of the PCI Express capability at 0xc0.
+    pub(super) fn function_level_reset(&mut self) {
+        self.backend
+            .region_write(VFIO_PCI_CONFIG_REGION_INDEX, 0xc8, &[0x10, 0xa8])
+            .unwrap();
+    }
+
     /// Interrupts of `vector` since the last call.
     pub(super) fn interrupts(&self, vector: u16) -> u64 {
         let mut count = [0; 8];

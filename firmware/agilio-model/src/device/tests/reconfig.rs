@@ -199,11 +199,7 @@ fn flr_forgets_everything_but_memory() {
     let mut guest = Guest::open();
     guest.write32(regs::RSS_CTRL, 0x1234);
     guest.doorbell(0, 3);
-    // Device control register of the PCI Express capability at 0xc0.
-    guest
-        .backend
-        .region_write(VFIO_PCI_CONFIG_REGION_INDEX, 0xc8, &[0x10, 0xa8])
-        .unwrap();
+    guest.function_level_reset();
     assert_eq!(guest.read32(regs::CTRL), 0);
     assert_eq!(guest.read32(regs::RSS_CTRL), 0);
     assert!((0..RINGS).all(|ring| !guest.card.tx[ring].lock().is_on()));

@@ -293,12 +293,7 @@ fn whoever_leaves_is_forgotten() {
             guest.write32(regs::MTU, 1 << 20);
             assert_ne!(guest.reconfig(update::GEN), 0);
         }),
-        ("function level reset", |guest| {
-            guest
-                .backend
-                .region_write(VFIO_PCI_CONFIG_REGION_INDEX, 0xc8, &[0x10, 0xa8])
-                .unwrap();
-        }),
+        ("function level reset", Guest::function_level_reset),
         ("reset by the VMM", |guest| guest.backend.reset().unwrap()),
         ("reset by itself", |guest| guest.card.reset_by_itself()),
         ("detached", |guest| {
