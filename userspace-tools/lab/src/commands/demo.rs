@@ -176,6 +176,7 @@ fn serve(
         .driver(driver)
         .count(true)
         .start(layout)?;
+    session.wait_reachable()?;
     let meter = Meter::new(&session, name, 1, true);
     for Variant { offload, service } in variants {
         if !names(service).any(|name| args.wants(name)) {

@@ -83,6 +83,7 @@ pub(super) fn serve(layout: &Layout, rows: &mut Vec<Row>) -> Result<()> {
         .name("demo-proxy")
         .count(true)
         .start(layout)?;
+    session.wait_reachable()?;
     let backend = backend(&session)?;
     let meter = Meter::new(&session, Driver::AccelTcp.name(), 1, true);
     for offloads in OFFLOADS {

@@ -198,6 +198,22 @@ impl Session {
         }
     }
 
+    /// Waits until the wire side knows the guest's address on the link, for sessions that follow others in one process: connections of
+    /// the guest before, whose peer is gone, ask for it while this one boots, and what is sent when the kernel gives up to
+    /// ask fails at once (EHOSTUNREACH).
+    ///
+    /// # Errors
+    ///
+    /// The guest does not answer.
+    pub fn wait_reachable(&self) -> Result<()> {
+        const LINE: &str =
+            "for i in $(seq 20); do ping -q -n -c 1 -W 1 10.99.0.2 && exit 0; sleep 0.1; done; exit 1";
+        let pinged = self.wire().run_ok(LINE);
+        pinged
+            .map(drop)
+            .context("the wire side does not reach the guest")
+    }
+
     /// Unloads a driver.
     ///
     /// # Errors

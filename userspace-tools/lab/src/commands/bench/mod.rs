@@ -168,6 +168,7 @@ fn offloads(args: &BenchArgs, layout: &Layout) -> Result<()> {
         .driver(Driver::AccelTcp)
         .count(true)
         .start(layout)?;
+    session.wait_reachable()?;
     let meter = Meter::new(&session, driver, 1, true);
     for round in 1..=args.repeat {
         for offload in OFFLOADS {

@@ -63,6 +63,7 @@ pub(super) fn run(args: &Args, layout: &Layout) -> Result<()> {
         .driver(Driver::AccelTcp)
         .profile(true)
         .start(layout)?;
+    session.wait_reachable()?;
     for named in &args.loads {
         let mut measured = Vec::new();
         for Offloads(offload) in &args.offload {

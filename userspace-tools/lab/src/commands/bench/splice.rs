@@ -85,6 +85,7 @@ pub(super) fn run(args: &Args, layout: &Layout) -> Result<()> {
         .count(true)
         .profile(top.is_some())
         .start(layout)?;
+    session.wait_reachable()?;
     let meter = Meter::new(&session, Driver::AccelTcp.name(), 1, true);
     let mut last = Vec::new();
     for round in 1..=bench.repeat {
