@@ -8,9 +8,10 @@ use anyhow::{ensure, Result};
 
 use super::package;
 use crate::{
+    commands::workloads::{NGINX, REDIS_SHORT},
     session::{Cmd, Driver, Session},
     tests::{
-        observe::{counter_until, statistic},
+        observe::{counter_until, guest_until, statistic},
         Context,
     },
 };
@@ -30,6 +31,16 @@ for deb; do dpkg-deb --fsys-tarfile "$deb" | tar --list; done | grep '/$' | sort
         if [ -d "/$folder" ]; then find "/$folder" -maxdepth 1; fi
     done
 find /etc /var/lib/dpkg/info "/usr/lib/modules/$(uname -r)"
+"#;
+
+/// The live view shows the card, and ends by its key.
+const TOP: &str = r#"
+mkfifo /tmp/keys
+TERM=xterm script -qfec 'acceltcp top' /tmp/screen < /tmp/keys > /tmp/seen &
+exec 3> /tmp/keys
+until grep -q nic0 /tmp/screen; do sleep 0.1; done
+printf q >&3
+wait $!
 "#;
 
 pub(super) fn debs(context: &Context<'_>) -> Result<()> {
@@ -111,7 +122,56 @@ fn serve(session: &Session) -> Result<()> {
     redis(session, "", 1)?;
     guest.run_ok(exec("ExecStop"))?;
     redis(session, "", 0)?;
-    Ok(())
+    by_hand(session)
+}
+
+/// What somebody does who tries it: looks whether all is well, gives two servers to the card by one command, watches, and takes
+/// them back.
+fn by_hand(session: &Session) -> Result<()> {
+    let guest = session.guest();
+    let doctor = guest.run_ok("acceltcp doctor")?;
+    ensure!(!doctor.contains("fail"), "{doctor}");
+    let servers = [REDIS_SHORT, NGINX].map(|service| {
+        let server = guest.spawn(Cmd::from(service.server).timeout(START * 5))?;
+        guest.wait_listening(service.port, START)?;
+        anyhow::Ok(server)
+    });
+    guest.run_ok("acceltcp policy add --port 1024-9000 --offload setup,teardown")?;
+    guest_until(
+        session,
+        "all listeners are the card's",
+        "acceltcp status | grep -Eq ': ([1-9]+) of \\1 set up by a card'",
+    )?;
+    let count = || -> Result<[u64; 2]> {
+        Ok([
+            statistic(session, "setup_delivered")?,
+            statistic(session, "teardown_handed_over")?,
+        ])
+    };
+    let before = count()?;
+    for clients in [
+        "redis-benchmark -h 10.99.0.2 -k 0 -c 8 -t get -n 200 --csv",
+        "wrk -t 1 -c 8 -d 1 -H 'Connection: close' http://10.99.0.2:8080/",
+    ] {
+        session.wire().run_ok(Cmd::from(clients).timeout(START))?;
+    }
+    let after = count()?;
+    ensure!(
+        (0..2).all(|which| after[which] - before[which] >= 200),
+        "from {before:?} to {after:?} set up and ended by the card"
+    );
+    guest.run_ok(TOP)?;
+    guest.run_ok("acceltcp policy flush")?;
+    for server in servers {
+        let server = server?;
+        server.signal(libc::SIGTERM)?;
+        server.wait()?;
+    }
+    guest_until(
+        session,
+        "nothing uses the module",
+        "[ $(cat /sys/module/acceltcp/refcnt) = 0 ]",
+    )
 }
 
 /// What the unit would run.
