@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The distribution's haproxy with this project's patch.
+//! The distribution's release of haproxy with this project's patch.
 //!
 //! Source, package lists and objects are in `build/haproxy`; the program is `build/bin/haproxy`. The
-//! machine's own sources of packages stay as they are: lists of source packages are kept apart.
+//! machine's own sources of packages stay as they are: lists of source packages are kept apart. Only
+//! the upstream archive of the source package is used: it stays in the archive when a mirror's lists
+//! name a revision of the packaging that the mirror has not got yet, or has no more.
 
 use std::{fs, path::PathBuf};
 
@@ -28,7 +30,7 @@ set -- "$2" -o Dir::Etc::SourceList="$1/sources.list" -o Dir::Etc::SourceParts=/
 suite=$1; shift
 apt-get "$@" update
 rm -f haproxy_*
-apt-get "$@" source --download-only --only-source "haproxy/$suite"
+apt-get "$@" source --download-only --tar-only --only-source "haproxy/$suite"
 "#;
 
 /// Parameters: folder, patch.
@@ -37,12 +39,7 @@ set -e
 cd "$1"
 mkdir source
 tar -C source --strip-components=1 -xf haproxy_*.orig.tar.*
-tar -C source -xf haproxy_*.debian.tar.*
 cd source
-while read -r name options; do
-    case $name in '' | '#'*) continue ;; esac
-    patch --batch --forward -p1 -i "debian/patches/$name"
-done < debian/patches/series
 patch --batch --forward -p1 -i "$2" || {
     echo "$2 does not apply to this version of haproxy" >&2
     exit 1
@@ -59,7 +56,7 @@ nice make -C "$1/source" -j"$(nproc)" haproxy TARGET=linux-glibc V=1 EXTRAVERSIO
 /// Its version, and whether it was there already.
 #[derive(Debug)]
 pub(crate) struct Haproxy {
-    /// Of the distribution's package.
+    /// Upstream's, of the distribution's package.
     pub(crate) version: String,
     /// Nothing was to be done.
     pub(crate) was_there: bool,
@@ -135,7 +132,7 @@ pub(crate) fn ensure(layout: &Layout, update: bool) -> Result<Haproxy> {
 fn fetch(layout: &Layout, update: bool) -> Result<String> {
     let stamp = Stamp::new(layout, "haproxy-source");
     if let Some(version) = stamp.valid(source_inputs()).filter(|_| !update) {
-        if archive(layout, &version).is_file() {
+        if archives(layout)?.iter().any(|name| self::version(name) == Some(&version)) {
             return Ok(version);
         }
     }
@@ -147,24 +144,27 @@ fn fetch(layout: &Layout, update: bool) -> Result<String> {
             .command("sh")
             .args(["-c", FETCH, "fetch", INSIDE, SUITE]),
     )?;
-    let names = fs::read_dir(folder(layout))?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<Vec<_>>>()?;
-    let version = version(&names).context("no haproxy_VERSION.dsc was fetched")?;
+    let names = archives(layout)?;
+    let version = names
+        .iter()
+        .find_map(|name| self::version(name))
+        .context("no haproxy_VERSION.orig.tar was fetched")?;
     stamp.set(source_inputs(), version)?;
     step.done();
     Ok(version.to_owned())
 }
 
-fn archive(layout: &Layout, version: &str) -> PathBuf {
-    folder(layout).join(format!("haproxy_{version}.dsc"))
+/// Names of the files that were fetched.
+fn archives(layout: &Layout) -> Result<Vec<String>> {
+    fs::read_dir(folder(layout))?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
 }
 
-/// The version of a source package, by the names of its files.
-fn version(names: &[String]) -> Option<&str> {
-    names
-        .iter()
-        .find_map(|name| name.strip_prefix("haproxy_")?.strip_suffix(".dsc"))
+/// Upstream's version, by the name of the archive of a source package.
+fn version(name: &str) -> Option<&str> {
+    let (version, _) = name.strip_prefix("haproxy_")?.split_once(".orig.tar.")?;
+    Some(version)
 }
 
 /// The program `patch`, which nothing else needs.
@@ -180,7 +180,7 @@ fn install_patch(layout: &Layout) -> Result<()> {
 }
 
 fn build(layout: &Layout, version: &str) -> Result<()> {
-    let title = format!("build haproxy {version} with option splice-nic (once; 2 to 5 minutes)");
+    let title = format!("build haproxy {version} with option splice-nic (once; 1 to 5 minutes)");
     let step = Step::start(layout, "haproxy", &title)?;
     Stamp::new(layout, "haproxy").clear()?;
     mounts::remove_tree(&folder(layout).join("source"))?;
@@ -190,8 +190,7 @@ fn build(layout: &Layout, version: &str) -> Result<()> {
         step.run(&mut command)
     };
     run(UNPACK, &format!("/src/{PATCH}"))?;
-    let revision = version.split_once('-').map_or("", |(_, revision)| revision);
-    run(BUILD, &format!("-{revision}+splice-nic"))?;
+    run(BUILD, "+splice-nic")?;
     // Under its name it is there at once, or not at all.
     let built = folder(layout).join("source/haproxy");
     ensure!(built.is_file(), "{} was not built", built.display());
@@ -208,11 +207,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_is_in_the_name_of_the_description() {
-        let names =
-            ["haproxy_3.0.11.orig.tar.gz", "haproxy_3.0.11-1+deb13u3.dsc"].map(String::from);
-        assert_eq!(version(&names), Some("3.0.11-1+deb13u3"));
-        assert_eq!(version(&names[..1]), None);
+    fn version_is_in_the_name_of_the_archive() {
+        assert_eq!(version("haproxy_3.0.11.orig.tar.gz"), Some("3.0.11"));
+        assert_eq!(version("haproxy_3.0.11-1+deb13u3.dsc"), None);
+        assert_eq!(version("lists"), None);
     }
 
     #[test]
