@@ -4,10 +4,14 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, hint,
     io::{Read, Seek, SeekFrom, Write},
     path::Path,
     process::ExitCode,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc,
+    },
     thread,
     time::Duration,
 };
@@ -17,8 +21,12 @@ use anyhow::Result;
 use crate::{
     build,
     session::{self, Entered},
-    setup,
-    tests::{self, debug, runner, select, unit, LabTest},
+    setup::{self, haproxy},
+    tests::{
+        self, debug, runner,
+        schedule::{self, Job},
+        select, summary, LabTest,
+    },
     util::{Kernel, Layout},
 };
 
@@ -32,6 +40,16 @@ pub struct Args {
     /// Show the guest's console and all output
     #[arg(short = 'V', long)]
     pub verbose: bool,
+    /// Tests that run at the same time; the number of processors without, and 1 with --verbose
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// Run everything so many times, and say which tests failed how often
+    #[arg(long, default_value_t = 1, hide_default_value = true, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: u32,
+    /// Keep every processor busy with other work meanwhile
+    #[arg(long)]
+    pub load: bool,
     /// vCPUs of each guest; tests that need more have more
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub vcpus: u32,
@@ -71,11 +89,76 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(tally.failed > 0)))
 }
 
-/// Runs all tests that are meant.
+/// Runs all chosen tests.
 fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
     setup::check_machine()?;
     let tests = tests::all();
-    let chosen: Vec<&LabTest> = tests
+    let (mut jobs, filters) = choose(args, layout, &tests);
+    let labs = || {
+        jobs.iter().filter_map(|job| match job {
+            Job::Lab(test) => Some(*test),
+            Job::Unit(_) => None,
+        })
+    };
+    if let Some(test) = labs().find(|test| injects(test)) {
+        anyhow::ensure!(
+            layout.guest_kernel() == Kernel::Debug,
+            "{} needs `--kernel debug`",
+            test.name
+        );
+    }
+    if labs().next().is_some() {
+        let facts = build::ensure(layout)?;
+        if labs().any(LabTest::needs_debs) {
+            build::debs(layout, &facts)?;
+        }
+        if labs().any(LabTest::needs_haproxy) {
+            haproxy::ensure(layout, false)?;
+        }
+    }
+    schedule::sort(&mut jobs);
+    let workers = match args.jobs {
+        _ if args.verbose => 1,
+        Some(jobs) => jobs.into(),
+        None => thread::available_parallelism().map_or(1, usize::from),
+    };
+    let options = runner::Options {
+        vcpus: args.vcpus,
+        verbose: args.verbose,
+    };
+    let busy = args.load.then(Busy::start);
+    let mut runs = Vec::new();
+    for number in 1..=args.repeat {
+        if args.repeat > 1 {
+            println!("== run {number} of {}", args.repeat);
+        }
+        let run = schedule::run(layout, &jobs, workers, options)?;
+        tally.add(run.tally());
+        if let Some(filter) = filters
+            .iter()
+            .find(|filter| !run.units.iter().any(|unit| unit.found(filter)))
+        {
+            anyhow::bail!(
+                "no test has a name like {filter}; `lab test --list` lists the lab tests"
+            );
+        }
+        runs.push(run);
+    }
+    drop(busy);
+    print!("{}", summary::stages(&runs));
+    if args.repeat > 1 {
+        print!("{}", summary::repetitions(&runs));
+    }
+    Ok(())
+}
+
+/// The jobs that are meant, and the names among them that must be those of unit tests.
+fn choose<'a>(
+    args: &'a Args,
+    layout: &Layout,
+    tests: &'a [LabTest],
+) -> (Vec<Job<'a>>, BTreeSet<&'a str>) {
+    let mut jobs: Vec<Job<'a>> = tests
         .iter()
         .filter(|test| {
             by_default(layout, args, test)
@@ -84,6 +167,15 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
                     .iter()
                     .any(|name| select::matches(name, &test.name))
         })
+        .filter(|test| match test.lacks(layout) {
+            // A test that is asked for by its whole name runs in any case.
+            Some(lack) if !args.names.contains(&test.name) => {
+                println!("skipped {}: {lack}", test.name);
+                false
+            }
+            _ => true,
+        })
+        .map(Job::Lab)
         .collect();
     // A name that is no lab test's is a filter for the unit tests.
     let filters: BTreeSet<&str> = args
@@ -92,43 +184,37 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
         .filter(|name| !tests.iter().any(|test| select::matches(name, &test.name)))
         .map(|name| if name == "unit" { "" } else { name.as_str() })
         .collect();
+    jobs.extend(filters.iter().copied().map(Job::Unit));
     if args.names.is_empty() && !layout.guest_kernel().is_built() {
-        tally.add(unit::run(layout, "", args.verbose)?);
+        jobs.push(Job::Unit(""));
     }
-    for filter in filters {
-        let found = unit::run(layout, filter, args.verbose)?;
-        tally.add(found);
-        if found.passed + found.failed == 0 {
-            anyhow::bail!(
-                "no test has a name like {filter}; `lab test --list` lists the lab tests"
-            );
+    (jobs, filters)
+}
+
+/// Threads that compute without end, one for each processor.
+struct Busy {
+    stop: Arc<AtomicBool>,
+}
+
+impl Busy {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    hint::spin_loop();
+                }
+            });
         }
+        Self { stop }
     }
-    if let Some(test) = chosen.iter().find(|test| injects(test)) {
-        anyhow::ensure!(
-            layout.guest_kernel() == Kernel::Debug,
-            "{} needs `--kernel debug`",
-            test.name
-        );
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
-    if !chosen.is_empty() {
-        let facts = build::ensure(layout)?;
-        if chosen.iter().any(|test| test.needs_debs()) {
-            build::debs(layout, &facts)?;
-        }
-    }
-    for test in chosen {
-        // Whoever names it wants it.
-        if let Some(lack) = test
-            .lacks(layout)
-            .filter(|_| !args.names.contains(&test.name))
-        {
-            println!("skipped {}: {lack}", test.name);
-            continue;
-        }
-        tally.add(runner::run(layout, test, args.vcpus, args.verbose)?);
-    }
-    Ok(())
 }
 
 /// Whether a test runs though nobody named it. Other kernels than the stock one are there to watch

@@ -16,9 +16,11 @@ mod packaging;
 mod peer;
 mod resilience;
 pub(crate) mod runner;
+pub(crate) mod schedule;
 pub(crate) mod select;
 mod setup;
 mod splice;
+pub(crate) mod summary;
 mod teardown;
 pub(crate) mod unit;
 
@@ -28,7 +30,6 @@ use anyhow::{bail, ensure, Context as _, Result};
 
 use crate::{
     session::{Builder, Driver, Session},
-    setup::haproxy,
     util::Layout,
 };
 
@@ -74,12 +75,16 @@ impl LabTest {
     /// Why it cannot be run, if `lab build` is not enough.
     pub(crate) fn lacks(&self, layout: &Layout) -> Option<String> {
         match self.name.as_str() {
-            splice::HAPROXY => haproxy::lack(layout),
             control::FLOWER if layout.guest_kernel().is_built() => {
                 Some("kernels that are built here have no flower filters".to_owned())
             }
             _ => None,
         }
+    }
+
+    /// Whether it runs the patched haproxy, which takes minutes to build.
+    pub(crate) fn needs_haproxy(&self) -> bool {
+        self.name == splice::HAPROXY
     }
 
     /// Whether it installs the Debian packages, which `lab deb` makes.

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Runs tests one after the other, each in a process of its own with a time limit.
+//! Runs a test in a process of its own with a time limit.
 //!
 //! The process of a lab test enters namespaces of its own (see [`crate::session`]): when it ends,
 //! or is killed because its time is over, its cards, guests and interfaces are gone with it.
 
 use std::{
     fs::{self, File},
-    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -40,24 +39,48 @@ impl Tally {
     }
 }
 
-/// Runs one lab test in guests with `vcpus` vCPUs or more, and prints its line.
-pub(crate) fn run(layout: &Layout, test: &LabTest, vcpus: u32, verbose: bool) -> Result<Tally> {
+/// How lab tests are run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// vCPUs of each guest at least.
+    pub(crate) vcpus: u32,
+    /// Passes all output on; needs tests that run one at a time.
+    pub(crate) verbose: bool,
+}
+
+/// How a test ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether it passed.
+    pub(crate) passed: bool,
+    /// From its start to its end.
+    pub(crate) wall: Duration,
+    /// CPU time of its processes, those of the guests among them.
+    pub(crate) cpu: Duration,
+    /// Lines to print: the result, and for a failure the ends of its logs.
+    pub(crate) text: String,
+}
+
+/// Runs one lab test to its end.
+///
+/// # Errors
+///
+/// The test could not be started.
+pub(crate) fn run(layout: &Layout, test: &LabTest, options: Options) -> Result<Outcome> {
     fs::create_dir_all(layout.log())?;
     let path = layout.log().join(format!("test-{}.log", test.name));
     let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let start = Instant::now();
-    if io::stdout().is_terminal() && !verbose {
-        print!("   {} ...", test.name);
-        io::stdout().flush()?;
-    }
     // Not by name: a build may have put a newer program in its place.
     let mut command = Command::new("/proc/self/exe");
     command
         .args(["test", "--kernel", layout.guest_kernel().name()])
-        .args(["--vcpus", &vcpus.to_string()])
+        .args(["--vcpus", &options.vcpus.to_string()])
         .args(["--one", &test.name])
         .stdin(Stdio::null());
-    if verbose {
+    if options.verbose {
         println!("== {}: {}", test.name, test.about);
         command.arg("--verbose");
     } else {
@@ -67,28 +90,29 @@ pub(crate) fn run(layout: &Layout, test: &LabTest, vcpus: u32, verbose: bool) ->
         .spawn()
         .context("cannot start the test")?;
     let limit = layout.guest_kernel().patience(test.limit);
-    let status = wait_limited(&mut child, limit)?;
-    if io::stdout().is_terminal() && !verbose {
-        print!("\r\x1b[K");
-    }
-    let passed = status.is_some_and(|status| status.success());
-    print_line(passed, &test.name, start.elapsed());
+    let ended = wait_limited(&mut child, limit)?;
+    let passed = ended.status.is_some_and(|status| status.success());
+    let wall = start.elapsed();
+    let mut text = result_line(passed, &test.name, wall, Some(ended.cpu));
     if !passed {
-        if status.is_none() {
-            println!("    not finished after {} s", limit.as_secs());
+        if ended.status.is_none() {
+            text += &format!("    not finished after {} s\n", limit.as_secs());
         }
-        if !verbose {
-            println!("{}", tail(&path, TAIL_LINES));
-            if status.is_none() {
+        if !options.verbose {
+            text += &format!("{}\n", tail(&path, TAIL_LINES));
+            if ended.status.is_none() {
                 // It had no chance to show them itself.
-                print!("{}", session_logs(layout, &test.name));
+                text += &session_logs(layout, &test.name);
             }
-            println!("    The whole output is in {}", path.display());
+            text += &format!("    The whole output is in {}\n", path.display());
         }
     }
-    Ok(Tally {
-        passed: usize::from(passed),
-        failed: usize::from(!passed),
+    Ok(Outcome {
+        name: test.name.clone(),
+        passed,
+        wall,
+        cpu: ended.cpu,
+        text,
     })
 }
 
@@ -117,14 +141,36 @@ pub(crate) fn session_logs(layout: &Layout, name: &str) -> String {
     text
 }
 
-/// Prints a test's line.
-pub(crate) fn print_line(passed: bool, name: &str, time: Duration) {
+/// The line of a test's result.
+pub(crate) fn result_line(
+    passed: bool,
+    name: &str,
+    wall: Duration,
+    cpu: Option<Duration>,
+) -> String {
     let word = if passed { "ok" } else { "FAILED" };
-    println!("{word} {name} ({:.1} s)", time.as_secs_f32());
+    let wall = wall.as_secs_f32();
+    match cpu {
+        Some(cpu) => format!("{word} {name} ({wall:.1} s, CPU {:.1} s)\n", cpu.as_secs_f32()),
+        None => format!("{word} {name} ({wall:.1} s)\n"),
+    }
 }
 
-/// Waits for a child; `None` when it had to be killed because its time was over.
-pub(crate) fn wait_limited(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+/// How a child ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    /// `None` when it had to be killed because its time was over.
+    pub(crate) status: Option<ExitStatus>,
+    /// CPU time of the child and of all its descendants that were waited for.
+    pub(crate) cpu: Duration,
+}
+
+/// Waits for a child, and kills it after `limit`.
+///
+/// # Errors
+///
+/// The child cannot be waited for.
+pub(crate) fn wait_limited(child: &mut Child, limit: Duration) -> Result<Ended> {
     // A thread that waits for the time, and not for the child: only the owner of the child may
     // kill it, or its number could be another process's by then.
     let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
@@ -150,8 +196,30 @@ pub(crate) fn wait_limited(child: &mut Child, limit: Duration) -> Result<Option<
     drop(ended);
     let late = watch.join().unwrap_or(true);
     waited.context("cannot wait for the child")?;
+    // Until it is reaped its counters are there.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let status = child.wait()?;
-    Ok((!late).then_some(status))
+    Ok(Ended {
+        status: (!late).then_some(status),
+        cpu: cpu_time(&stat).unwrap_or_default(),
+    })
+}
+
+/// CPU time of a process and of its children that were waited for, from the text of its
+/// `/proc/PID/stat` (proc_pid_stat(5): utime, stime, cutime, cstime).
+fn cpu_time(stat: &str) -> Option<Duration> {
+    // The name may hold blanks and parentheses; the fields after it do not.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: u64 = fields
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(4)
+        .map(str::parse::<u64>)
+        .sum::<Result<u64, _>>()
+        .ok()?;
+    let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+    let hertz = u64::try_from(hertz).ok().filter(|hertz| *hertz > 0)?;
+    Some(Duration::from_millis(ticks.saturating_mul(1000) / hertz))
 }
 
 #[cfg(test)]
@@ -165,11 +233,29 @@ mod tests {
             .args(["-c", "exit 3"])
             .spawn()
             .expect("sh");
-        let status = wait_limited(&mut child, minute).expect("waits");
-        assert_eq!(status.and_then(|status| status.code()), Some(3));
+        let ended = wait_limited(&mut child, minute).expect("waits");
+        assert_eq!(ended.status.and_then(|status| status.code()), Some(3));
 
         let mut child = Command::new("sleep").arg("1000").spawn().expect("sleep");
-        let status = wait_limited(&mut child, Duration::from_millis(50)).expect("waits");
-        assert!(status.is_none());
+        let ended = wait_limited(&mut child, Duration::from_millis(50)).expect("waits");
+        assert!(ended.status.is_none());
+    }
+
+    #[test]
+    fn cpu_time_of_descendants_is_counted() {
+        let mut child = Command::new("sh")
+            .args(["-c", "(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done); :"])
+            .spawn()
+            .expect("sh");
+        let ended = wait_limited(&mut child, Duration::from_secs(60)).expect("waits");
+        assert!(ended.cpu > Duration::ZERO);
+    }
+
+    #[test]
+    fn cpu_time_is_read_behind_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 50 30 20 20 0 1 0 5";
+        assert!(cpu_time(stat).is_some_and(|time| time > Duration::ZERO));
+        assert_eq!(cpu_time("7 (a) S 1"), Some(Duration::ZERO));
+        assert_eq!(cpu_time(""), None);
     }
 }

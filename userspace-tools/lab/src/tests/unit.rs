@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::runner::{print_line, wait_limited, Tally};
+use super::runner::{result_line, wait_limited, Tally};
 use crate::{
     setup,
     util::{process, tail, Layout, Step},
@@ -21,8 +21,21 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 /// Lines of the log that a failure shows.
 const TAIL_LINES: usize = 40;
 
+/// What a run of the unit tests found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    /// How many passed and failed.
+    pub(crate) tally: Tally,
+    /// Lines to print.
+    pub(crate) text: String,
+}
+
 /// Runs the workspace's tests whose names hold `filter` (all when it is empty).
-pub(crate) fn run(layout: &Layout, filter: &str, verbose: bool) -> Result<Tally> {
+///
+/// # Errors
+///
+/// cargo could not be run. Failing tests are no error.
+pub(crate) fn run(layout: &Layout, filter: &str, verbose: bool) -> Result<Report> {
     let cargo = setup::check_cargo()?;
     let step = Step::start(layout, "unit", "compile and run unit and property tests")?;
     let path = step.log().to_path_buf();
@@ -45,37 +58,38 @@ pub(crate) fn run(layout: &Layout, filter: &str, verbose: bool) -> Result<Tally>
         command.args(["--", filter]);
     }
     let mut child = command.spawn().context("cannot run cargo")?;
-    let status = wait_limited(&mut child, LIMIT)?;
-    let text = fs::read_to_string(&path).unwrap_or_default();
-    let mut tally = count(&text);
-    let well = status.is_some_and(|status| status.success());
+    let ended = wait_limited(&mut child, LIMIT)?;
+    let output = fs::read_to_string(&path).unwrap_or_default();
+    let mut tally = count(&output);
+    let well = ended.status.is_some_and(|status| status.success());
     if well {
         step.done();
     } else {
         drop(step);
     }
-    if verbose {
-        print!("{text}");
-    }
     if !well && tally.failed == 0 {
         // It did not compile, or a test took the whole process with it.
         tally.failed = 1;
     }
+    let mut text = String::new();
+    if verbose {
+        text += &output;
+    }
     if tally.failed > 0 {
-        for name in failed_names(&text) {
-            println!("FAILED unit test {name}");
+        for name in failed_names(&output) {
+            text += &format!("FAILED unit test {name}\n");
         }
-        if status.is_none() {
-            println!("not finished after {} s", LIMIT.as_secs());
+        if ended.status.is_none() {
+            text += &format!("not finished after {} s\n", LIMIT.as_secs());
         }
-        println!("{}", tail(&path, TAIL_LINES));
-        println!("The whole output is in {}", path.display());
+        text += &format!("{}\n", tail(&path, TAIL_LINES));
+        text += &format!("The whole output is in {}\n", path.display());
     }
     if filter.is_empty() || tally.passed + tally.failed > 0 {
         let name = format!("unit and property tests: {} passed", tally.passed);
-        print_line(tally.failed == 0, &name, start.elapsed());
+        text += &result_line(tally.failed == 0, &name, start.elapsed(), Some(ended.cpu));
     }
-    Ok(tally)
+    Ok(Report { tally, text })
 }
 
 /// Adds the result lines of all test programs up.

@@ -7,7 +7,10 @@ use std::{
     io::{self, IsTerminal, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        mpsc::{self, RecvTimeoutError},
+        Mutex, PoisonError,
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -22,6 +25,17 @@ const TAIL_LINES: usize = 20;
 const TICK_TERMINAL: Duration = Duration::from_secs(1);
 /// Between two signs of life in a file.
 const TICK_PLAIN: Duration = Duration::from_secs(20);
+
+/// Steps that have ended in this process, with the time that each took.
+static ENDED: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
+
+/// The steps that have ended so far, in the order of their ends.
+pub(crate) fn ended() -> Vec<(String, Duration)> {
+    ENDED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
 
 /// One step, shown from its start to its end. Dropped without [`Step::done`] it has failed.
 #[derive(Debug)]
@@ -104,6 +118,10 @@ impl Drop for Step {
             // A panic there has already been printed.
             let _ = ticker.join();
         }
+        ENDED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((self.title.clone(), self.start.elapsed()));
         let word = if self.complete { "done" } else { "failed" };
         let start = if io::stderr().is_terminal() {
             "\r\x1b[K"

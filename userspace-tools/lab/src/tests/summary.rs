@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Where the time of a test run went, and which tests failed how often.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use super::schedule::Results;
+use crate::util;
+
+/// Tests that the table of stages names one by one.
+const SLOWEST: usize = 10;
+
+/// A table of the stages of this process with their seconds, and the tests that took longest.
+pub(crate) fn stages(runs: &[Results]) -> String {
+    let mut rows: Vec<(String, Duration, Option<Duration>)> = util::ended()
+        .into_iter()
+        .map(|(title, wall)| (title, wall, None))
+        .collect();
+    let mut outcomes: Vec<_> = runs.iter().flat_map(|run| &run.outcomes).collect();
+    let wall = outcomes.iter().map(|outcome| outcome.wall).sum();
+    let cpu = outcomes.iter().map(|outcome| outcome.cpu).sum();
+    if !outcomes.is_empty() {
+        let title = format!("{} lab tests, the sum of all", outcomes.len());
+        rows.push((title, wall, Some(cpu)));
+    }
+    outcomes.sort_by_key(|outcome| std::cmp::Reverse(outcome.wall));
+    for outcome in outcomes.iter().take(SLOWEST) {
+        rows.push((
+            format!("  {}", outcome.name),
+            outcome.wall,
+            Some(outcome.cpu),
+        ));
+    }
+    let mut text = format!("{:>9} {:>9}  stage\n", "seconds", "CPU");
+    for (title, wall, cpu) in rows {
+        let cpu = cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{:.1}", cpu.as_secs_f32()));
+        let _ = writeln!(text, "{:>9.1} {cpu:>9}  {title}", wall.as_secs_f32());
+    }
+    text
+}
+
+/// How often each test failed in several runs; only those that did.
+pub(crate) fn repetitions(runs: &[Results]) -> String {
+    let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
+    for run in runs {
+        for outcome in run.outcomes.iter().filter(|outcome| !outcome.passed) {
+            *failed.entry(&outcome.name).or_default() += 1;
+        }
+        for unit in &run.units {
+            if unit.report.tally.failed > 0 {
+                *failed.entry("unit and property tests").or_default() += 1;
+            }
+        }
+    }
+    let mut text = format!("{} runs: ", runs.len());
+    if failed.is_empty() {
+        text += "no test failed\n";
+        return text;
+    }
+    text += "these tests failed\n";
+    for (name, times) in failed {
+        let _ = writeln!(text, "{times:>9} x  {name}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::runner::Outcome;
+
+    fn run(results: &[(&str, bool, u64)]) -> Results {
+        Results {
+            outcomes: results
+                .iter()
+                .map(|(name, passed, seconds)| Outcome {
+                    name: (*name).to_owned(),
+                    passed: *passed,
+                    wall: Duration::from_secs(*seconds),
+                    cpu: Duration::from_secs(1),
+                    text: String::new(),
+                })
+                .collect(),
+            ..Results::default()
+        }
+    }
+
+    #[test]
+    fn failures_are_counted_by_test() {
+        let runs = [
+            run(&[("a", true, 1), ("b", false, 2)]),
+            run(&[("a", false, 1), ("b", false, 2)]),
+        ];
+        let text = repetitions(&runs);
+        assert!(text.contains("1 x  a\n"), "{text}");
+        assert!(text.contains("2 x  b\n"), "{text}");
+        assert!(repetitions(&[run(&[("a", true, 1)])]).contains("no test failed"));
+    }
+
+    #[test]
+    fn slowest_tests_are_named_with_their_sum() {
+        let text = stages(&[run(&[("short", true, 1), ("long", true, 20)])]);
+        let position = |name| text.find(name).unwrap();
+        assert!(text.contains("21.0       2.0  2 lab tests"), "{text}");
+        assert!(position("  long") < position("  short"));
+    }
+}
