@@ -11,7 +11,7 @@ KDIR ?=
 MODULE_OUT := $(CURDIR)/build/module$(if $(KDIR),-kdir)
 KBUILD_RUN = +$(MAKE) -C $(or $(KDIR),/lib/modules/$(shell uname -r)/build) M=$(CURDIR) MO=$(MODULE_OUT)
 
-.PHONY: all build modules modules_install demo test test-debug kunit bench shell setup check fmt clippy doc clean help $(LAB)
+.PHONY: all build modules modules_install demo test test-long test-debug kunit bench shell setup check fmt clippy doc clean help $(LAB)
 
 all: build
 
@@ -21,6 +21,7 @@ help:
 	@echo '  make                   build the module, the card and the tools (the lab is set up first)'
 	@echo '  make demo              serve Redis in a virtual machine through the modelled card'
 	@echo '  make test              run all tests; T="NAME..." runs some (globs are fine), V=1 shows the guest console'
+	@echo '  make test-long         all long tests, and the unit tests with all their cases (hours)'
 	@echo '  make test-debug        the same on a kernel that checks what the module does (built once, 10 to 25 minutes)'
 	@echo '  make kunit             run the KUnit suites of the module on that kernel'
 	@echo '  make bench             compare drivers and offloads'
@@ -48,6 +49,9 @@ demo bench shell: $(LAB)
 
 test: $(LAB)
 	@$(LAB) test $(if $(V),--verbose) $(T)
+
+test-long: $(LAB)
+	@ACCELTCP_LONG_TESTS=1 LOOM_MAX_PREEMPTIONS=3 $(LAB) test $(if $(V),--verbose) unit $(or $(T),'long-*')
 
 test-debug: $(LAB)
 	@$(LAB) test --kernel debug $(if $(V),--verbose) $(T)

@@ -97,7 +97,7 @@ pub(super) fn current() -> Result<&'static Run> {
         .context("a session needs namespaces of its own: call session::enter first")
 }
 
-/// A time limit that is right for the stock kernel, made right for that of this run's guests.
+/// Scales a time limit for this run's guests, see [`Kernel::patience`].
 pub(crate) fn patience(limit: Duration) -> Duration {
     CURRENT
         .get()

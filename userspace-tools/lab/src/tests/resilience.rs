@@ -10,7 +10,7 @@ use anyhow::{ensure, Context as _, Result};
 use super::{
     driver::alive,
     observe::{guest_until, statistic, statistic_until, PATIENCE},
-    Context, LabTest,
+    Context, LabTest, LONG,
 };
 use crate::session::{Action, Cmd, Process, Session};
 
@@ -20,10 +20,16 @@ pub(super) fn tests() -> Vec<LabTest> {
         |name: &str, about, limit, run| LabTest::ours(format!("driver-{name}"), about, limit, run);
     vec![
         case(
-            "reload-100",
-            "the module is unloaded and loaded 100 times under traffic and leaves nothing behind",
+            "reload-again",
+            "the module is unloaded and loaded again and again under traffic and leaves nothing behind",
+            240,
+            |context| reload(context, 4, 20),
+        ),
+        LabTest::ours(
+            format!("{LONG}driver-reload"),
+            "the same 100 times, with a finer look at what is left",
             420,
-            reload_100,
+            |context| reload(context, 10, 90),
         ),
         case(
             "flr-traffic",
@@ -131,9 +137,10 @@ for number in range(int(sys.argv[1])):
         fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sH14x", b"nic0", IFF_UP))
 "#;
 
-fn reload_100(context: &Context<'_>) -> Result<()> {
-    const ROUNDS: u32 = 100;
-    // A leaked ring of the smallest kind, or a leaked socket buffer a round, is more than this.
+/// Reloads the module `first` times, so that the kernel's caches fill up, and then `count` times, after which the
+/// kernel must not hold more than before.
+fn reload(context: &Context<'_>, first: u32, count: u32) -> Result<()> {
+    // With 90 rounds a leaked ring of the smallest kind, or a leaked socket buffer a round, is more than this.
     const LEAK_KB: u64 = 4096;
     let session = context.start(context.session().vcpus(2))?;
     alive(&session)?;
@@ -147,15 +154,14 @@ fn reload_100(context: &Context<'_>) -> Result<()> {
                 .timeout(Duration::from_secs(400)),
         )
     };
-    // Caches of the kernel fill up in the first rounds.
-    rounds(10)?;
+    rounds(first)?;
     let before = unreclaimable_kb(&session)?;
-    rounds(ROUNDS - 10)?;
+    rounds(count)?;
     let after = unreclaimable_kb(&session)?;
     drop(traffic);
     ensure!(
         after < before + LEAK_KB,
-        "the kernel holds {after} KiB, {before} KiB before {ROUNDS} rounds"
+        "the kernel holds {after} KiB, {before} KiB before {count} rounds"
     );
     session.configure()?;
     alive(&session)?;

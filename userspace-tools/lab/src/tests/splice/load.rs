@@ -232,25 +232,34 @@ pub(super) fn sockmap(context: &Context<'_>) -> Result<()> {
     context.finish(session)
 }
 
-/// Some hundred connections: as they come, after a while, and spliced before they begin, with what the card does besides.
+/// A hundred connections of each kind.
 pub(super) fn load(context: &Context<'_>) -> Result<()> {
-    const COUNT: u64 = 200;
+    kinds(context, 100)
+}
+
+/// Thousands of each kind.
+pub(super) fn long_kinds(context: &Context<'_>) -> Result<()> {
+    kinds(context, 2000)
+}
+
+/// Connections that are spliced as they come, after a while, and before they begin, with the other offloads.
+fn kinds(context: &Context<'_>, count: u64) -> Result<()> {
     let session = context.start(context.session())?;
-    let load = Load::new(COUNT);
+    let load = Load::new(count);
     // Those that say less before than that are copied to the end.
     let late = ["--splice-after", "20000"];
     let offload = ["--offload", "setup,teardown"];
     let runs: [(&[&str], _, _); 3] = [
-        (&[], load, COUNT / 8),
-        (&late, load, COUNT / 10),
-        (&offload, load.greeting(), COUNT * 3 / 4),
+        (&[], load, count / 8),
+        (&late, load, count / 10),
+        (&offload, load.greeting(), count * 3 / 4),
     ];
     for (options, load, least) in runs {
         let proxy = Proxy::start(&session, "splice", options)?;
         load.run(&session).with_context(|| options.join(" "))?;
         proxy
             .stop()?
-            .most_went_well(COUNT, least)
+            .most_went_well(count, least)
             .with_context(|| options.join(" "))?;
     }
     context.finish(session)

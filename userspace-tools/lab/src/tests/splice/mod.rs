@@ -123,6 +123,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             load::long,
         ),
         LabTest::ours(
+            format!("{LONG}splice-kinds"),
+            "2,000 connections each: spliced as they come, after a while, and before they begin",
+            3600,
+            load::long_kinds,
+        ),
+        LabTest::ours(
             format!("{LONG}splice-full"),
             "as many pairs at once as the card takes, and more, all of which relay and end well",
             1800,
