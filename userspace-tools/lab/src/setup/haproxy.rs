@@ -133,7 +133,10 @@ pub(crate) fn ensure(layout: &Layout, update: bool) -> Result<Haproxy> {
 fn fetch(layout: &Layout, update: bool) -> Result<String> {
     let stamp = Stamp::new(layout, "haproxy-source");
     if let Some(version) = stamp.valid(source_inputs()).filter(|_| !update) {
-        if archives(layout)?.iter().any(|name| self::version(name) == Some(&version)) {
+        if archives(layout)?
+            .iter()
+            .any(|name| self::version(name) == Some(&version))
+        {
             return Ok(version);
         }
     }

@@ -151,7 +151,10 @@ pub(crate) fn result_line(
     let word = if passed { "ok" } else { "FAILED" };
     let wall = wall.as_secs_f32();
     match cpu {
-        Some(cpu) => format!("{word} {name} ({wall:.1} s, CPU {:.1} s)\n", cpu.as_secs_f32()),
+        Some(cpu) => format!(
+            "{word} {name} ({wall:.1} s, CPU {:.1} s)\n",
+            cpu.as_secs_f32()
+        ),
         None => format!("{word} {name} ({wall:.1} s)\n"),
     }
 }
@@ -244,7 +247,10 @@ mod tests {
     #[test]
     fn cpu_time_of_descendants_is_counted() {
         let mut child = Command::new("sh")
-            .args(["-c", "(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done); :"])
+            .args([
+                "-c",
+                "(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done); :",
+            ])
             .spawn()
             .expect("sh");
         let ended = wait_limited(&mut child, Duration::from_secs(60)).expect("waits");

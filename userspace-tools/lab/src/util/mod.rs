@@ -17,5 +17,5 @@ pub use layout::Layout;
 pub use lock::Lock;
 pub(crate) use stamp::write_whole;
 pub use stamp::{Fingerprint, Stamp};
-pub(crate) use step::{ended, tail};
 pub use step::Step;
+pub(crate) use step::{ended, tail};

@@ -31,10 +31,7 @@ static ENDED: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
 
 /// The steps that have ended so far, in the order of their ends.
 pub(crate) fn ended() -> Vec<(String, Duration)> {
-    ENDED
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+    ENDED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// One step, shown from its start to its end. Dropped without [`Step::done`] it has failed.
