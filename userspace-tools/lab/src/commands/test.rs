@@ -23,7 +23,7 @@ use crate::{
     session::{self, Entered},
     setup::{self, haproxy},
     tests::{
-        self, debug, runner,
+        self, chain, debug, runner,
         schedule::{self, Job},
         select, summary, LabTest,
     },
@@ -56,9 +56,9 @@ pub struct Args {
     /// List the lab tests
     #[arg(long)]
     pub list: bool,
-    /// Run one lab test in this process
+    /// Run these lab tests in this process
     #[arg(long, hide = true, value_name = "NAME")]
-    pub one: Option<String>,
+    pub one: Vec<String>,
 }
 
 /// Runs the command.
@@ -67,8 +67,8 @@ pub struct Args {
 ///
 /// The set-up or the build failed. Failing tests are no error, but an exit status.
 pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
-    if let Some(name) = &args.one {
-        return one(layout, &tests::named(name)?, args);
+    if !args.one.is_empty() {
+        return inside(layout, args);
     }
     if args.list {
         for test in tests::all() {
@@ -93,7 +93,7 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
 fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
     setup::check_machine()?;
     let tests = tests::all();
-    let (mut jobs, filters) = choose(args, layout, &tests);
+    let (jobs, filters) = choose(args, layout, &tests);
     let labs = || {
         jobs.iter().filter_map(|job| match job {
             Job::Lab(test) => Some(*test),
@@ -116,7 +116,6 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
             haproxy::ensure(layout, false)?;
         }
     }
-    schedule::sort(&mut jobs);
     let workers = match args.jobs {
         _ if args.verbose => 1,
         Some(jobs) => jobs.into(),
@@ -235,25 +234,27 @@ fn injects(test: &LabTest) -> bool {
     test.name.starts_with(debug::PREFIX)
 }
 
-/// Runs one lab test in namespaces of its own.
-fn one(layout: &Layout, test: &LabTest, args: &Args) -> Result<ExitCode> {
+/// Runs lab tests in namespaces of their own.
+fn inside(layout: &Layout, args: &Args) -> Result<ExitCode> {
+    let tests = args
+        .one
+        .iter()
+        .map(|name| tests::named(name))
+        .collect::<Result<Vec<_>>>()?;
     if let Entered::Done(code) = session::enter(layout)? {
         return Ok(code);
     }
-    if args.verbose {
-        let console = layout.log().join(format!("{}-console.log", test.name));
-        // What an earlier run left would be shown first.
-        let _ = fs::remove_file(&console);
-        thread::spawn(move || follow(&console));
+    match tests.as_slice() {
+        [test] if args.verbose => {
+            let console = layout.log().join(format!("{}-console.log", test.name));
+            // What an earlier run left would be shown first.
+            let _ = fs::remove_file(&console);
+            thread::spawn(move || follow(&console));
+            chain::shown(layout, test, args.vcpus)?;
+        }
+        tests => chain::run(layout, tests, args.vcpus)?,
     }
-    let Err(error) = test.run(layout, args.vcpus) else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    eprintln!("{error:#}");
-    if !args.verbose {
-        eprint!("{}", runner::session_logs(layout, &test.name));
-    }
-    Ok(ExitCode::FAILURE)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints what is appended to a file, until this process ends. The file may not be there yet, or

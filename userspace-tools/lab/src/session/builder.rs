@@ -133,7 +133,7 @@ impl Paths {
 }
 
 /// Settings of a session; see [`Session::builder`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Builder {
     name: String,
     vcpus: u32,

@@ -60,7 +60,7 @@ impl Action {
 }
 
 /// How a card is started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Settings {
     /// Wire port; a TAP named after the card if `None`.
     pub(super) wire: Option<String>,

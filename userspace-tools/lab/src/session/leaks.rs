@@ -11,19 +11,15 @@ use super::{console::Report, resolve::Text, Cmd, Session};
 /// Where the module's code is; nothing if it is not loaded.
 const WHERE: &str = "cat /sys/module/acceltcp/sections/.text 2>/dev/null || true";
 
-/// Ends whatever holds the module, and unloads it. Sockets in TIME_WAIT would hold it for a minute.
+/// Ends what holds a module, and unloads it. Sockets in TIME_WAIT would hold it for a minute.
 const UNLOAD: &str = r#"
-[ -d /sys/module/acceltcp ] || exit 0
-for process in /proc/[0-9]*; do
-    program=$(readlink "$process/exe") || continue
-    case $program in
-    */lab-agent*) ;;
-    *) [ "${process#/proc/}" = $$ ] || kill -9 "${process#/proc/}" 2>/dev/null ;;
-    esac
-done
+module=$1
+[ -d /sys/module/$module ] || exit 0
+# All but this shell and the agent, which is process 1.
+kill -9 -1 2>/dev/null
 for try in $(seq 100); do
     ss -K -t -a >/dev/null 2>&1
-    error=$(rmmod acceltcp 2>&1) && exit 0
+    error=$(rmmod $module 2>&1) && exit 0
     sleep 0.2
 done
 echo "$error" >&2
@@ -50,16 +46,25 @@ pub(super) struct Left {
     pub(super) text: Option<Text>,
 }
 
+/// How long the module may take to go, or the kernel to look for leaks.
+const LIMIT: Duration = Duration::from_secs(60);
+
 impl Session {
+    /// Ends all programs of the guest but its agent, and unloads a module that they may have held.
+    pub(crate) fn end_all(&self, module: &str) -> Result<()> {
+        let cmd = Cmd::new(["sh", "-c", UNLOAD, "unload", module]).timeout(LIMIT);
+        self.guest
+            .run_ok(cmd)
+            .map(drop)
+            .context("unload the module")
+    }
+
     /// Unloads the module and asks the kernel what it has left.
     pub(super) fn look_for_leaks(&self) -> Result<Left> {
-        const LIMIT: Duration = Duration::from_secs(60);
         let start = self.guest.run_ok(WHERE)?;
         let start = start.trim().trim_start_matches("0x");
         let text = u64::from_str_radix(start, 16).ok();
-        self.guest
-            .run_ok(Cmd::from(UNLOAD).timeout(LIMIT))
-            .context("unload the module at the end")?;
+        self.end_all("acceltcp")?;
         let found = self
             .guest
             .run_ok(Cmd::from(SCAN).timeout(LIMIT))

@@ -8,6 +8,7 @@
 //! `resilience`; connection setup is in `setup`, teardown in `teardown`, splicing in `splice`. What is
 //! delivered is installed in `packaging`.
 
+pub(crate) mod chain;
 mod control;
 pub(crate) mod debug;
 pub(crate) mod driver;
@@ -46,6 +47,8 @@ pub(crate) struct LabTest {
     pub(crate) limit: Duration,
     /// The driver that the card is given.
     driver: Driver,
+    /// It leaves nothing behind in the guest but what goes with the driver.
+    shares: bool,
     run: fn(&Context<'_>) -> Result<()>,
 }
 
@@ -68,8 +71,24 @@ impl LabTest {
             about,
             limit: Duration::from_secs(limit),
             driver: Driver::AccelTcp,
+            shares: false,
             run,
         }
+    }
+
+    /// The same test, which may share its guest with others (see [`chain`]): it leaves no process, setting, rule or
+    /// address behind that does not go with the driver, and compares counters of the card with earlier ones only.
+    fn shares(self) -> Self {
+        Self {
+            shares: true,
+            ..self
+        }
+    }
+
+    /// Tests that may share a guest with this one have the same group.
+    pub(crate) fn group(&self) -> Option<&str> {
+        let family = self.name.split_once('-').map_or("", |(family, _)| family);
+        self.shares.then_some(family)
     }
 
     /// Why it cannot be run, if `lab build` is not enough.
@@ -91,17 +110,6 @@ impl LabTest {
     pub(crate) fn needs_debs(&self) -> bool {
         packaging::has(&self.name)
     }
-
-    /// Runs the test in this process, which must be in namespaces of its own. Each guest has `vcpus` vCPUs
-    /// or more.
-    pub(crate) fn run(&self, layout: &Layout, vcpus: u32) -> Result<()> {
-        (self.run)(&Context {
-            layout,
-            name: &self.name,
-            driver: self.driver,
-            vcpus,
-        })
-    }
 }
 
 /// What a test gets.
@@ -109,21 +117,29 @@ impl LabTest {
 pub(crate) struct Context<'a> {
     layout: &'a Layout,
     name: &'a str,
+    /// Beginning of the names of its sessions' logs.
+    sessions: &'a str,
     /// The driver under test.
     pub(crate) driver: Driver,
     /// vCPUs of each guest at least.
     vcpus: u32,
+    shared: &'a chain::Shared,
 }
 
 impl Context<'_> {
     /// A session for this test: its logs have the test's name, its driver is the one under test.
     pub(crate) fn session(&self) -> Builder {
-        Session::builder().name(self.name).driver(self.driver)
+        Session::builder().name(self.sessions).driver(self.driver)
     }
 
-    /// Starts a session.
+    /// Starts a session, or goes on with that of the test before.
+    ///
+    /// # Errors
+    ///
+    /// The guest does not start.
     pub(crate) fn start(&self, builder: Builder) -> Result<Session> {
-        builder.at_least_vcpus(self.vcpus).start(self.layout)
+        let builder = builder.at_least_vcpus(self.vcpus);
+        self.shared.start(self.layout, builder, self.driver)
     }
 
     /// Ends a session: fails if the guest's kernel complained, on its console or by a taint.
@@ -137,7 +153,7 @@ impl Context<'_> {
             "the guest's kernel is tainted: {}",
             taints.join(", ")
         );
-        session.shutdown()
+        self.shared.finish(session)
     }
 }
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Runs a test in a process of its own with a time limit.
+//! Runs tests in processes of their own with time limits.
 //!
-//! The process of a lab test enters namespaces of its own (see [`crate::session`]): when it ends,
-//! or is killed because its time is over, its cards, guests and interfaces are gone with it.
+//! The process of lab tests enters namespaces of its own (see [`crate::session`]): when it ends, or is
+//! killed because a test's time is over, its cards, guests and interfaces are gone with it. Tests that may
+//! share a guest have one process (see [`super::chain`]), which tells the result of each by a line.
 
 use std::{
     fs::{self, File},
+    io::{BufRead, BufReader, Read},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +23,9 @@ use crate::util::{process::die_with_parent, tail, Layout};
 
 /// Lines of a test's log that a failure shows.
 const TAIL_LINES: usize = 80;
+
+/// How long a process may take to end when its last test has.
+const EXIT: Duration = Duration::from_secs(60);
 
 /// How many tests passed and failed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,63 +62,168 @@ pub(crate) struct Outcome {
     pub(crate) passed: bool,
     /// From its start to its end.
     pub(crate) wall: Duration,
-    /// CPU time of its processes, those of the guests among them.
-    pub(crate) cpu: Duration,
     /// Lines to print: the result, and for a failure the ends of its logs.
     pub(crate) text: String,
 }
 
-/// Runs one lab test to its end.
+/// The log of a test.
+pub(crate) fn log(layout: &Layout, name: &str) -> PathBuf {
+    layout.log().join(format!("test-{name}.log"))
+}
+
+/// What became of a test in its process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    Passed,
+    Failed,
+    /// Its time was over.
+    Late,
+    /// The process ended without a result.
+    Gone,
+}
+
+/// Runs lab tests one after the other in one process, and calls `ended` for each. Returns the CPU time of all its
+/// processes, those of guests among them, and the tests that were not reached: those behind one that took the
+/// process with it.
 ///
 /// # Errors
 ///
-/// The test could not be started.
-pub(crate) fn run(layout: &Layout, test: &LabTest, options: Options) -> Result<Outcome> {
+/// The process could not be started, or `ended` fails.
+pub(crate) fn run<'a, 't>(
+    layout: &Layout,
+    tests: &'a [&'t LabTest],
+    options: Options,
+    mut ended: impl FnMut(Outcome) -> Result<()>,
+) -> Result<(Duration, &'a [&'t LabTest])> {
     fs::create_dir_all(layout.log())?;
-    let path = layout.log().join(format!("test-{}.log", test.name));
-    let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    let start = Instant::now();
+    for test in tests {
+        let path = log(layout, &test.name);
+        File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let Some(first) = tests.first() else {
+        return Ok((Duration::ZERO, tests));
+    };
+    let mut child = start(layout, tests, options)?;
+    let lines = child.stdout.take().map(lines);
+    let patience = |limit| layout.guest_kernel().patience(limit);
+    let mut left = tests;
+    while let Some((test, behind)) = left.split_first() {
+        let begun = Instant::now();
+        let end = match &lines {
+            Some(lines) => next(lines, &test.name, patience(test.limit)),
+            // What is shown as it comes has no results: there is one test, and its exit status tells.
+            None => {
+                let waited = wait_limited(&mut child, patience(test.limit))?;
+                let end = match waited.status {
+                    Some(status) if status.success() => End::Passed,
+                    Some(_) => End::Failed,
+                    None => End::Late,
+                };
+                ended(outcome(layout, test, first, end, begun.elapsed(), options))?;
+                return Ok((waited.cpu, behind));
+            }
+        };
+        ended(outcome(layout, test, first, end, begun.elapsed(), options))?;
+        left = behind;
+        match end {
+            End::Passed | End::Failed => {}
+            End::Gone => break,
+            End::Late => {
+                // All that it has started ends with it.
+                child.kill().context("cannot end the test")?;
+                break;
+            }
+        }
+    }
+    let waited = wait_limited(&mut child, patience(EXIT))?;
+    Ok((waited.cpu, left))
+}
+
+/// Starts the process of some tests. Its standard output are their results, but for a test whose output is shown.
+fn start(layout: &Layout, tests: &[&LabTest], options: Options) -> Result<Child> {
     // Not by name: a build may have put a newer program in its place.
     let mut command = Command::new("/proc/self/exe");
     command
         .args(["test", "--kernel", layout.guest_kernel().name()])
         .args(["--vcpus", &options.vcpus.to_string()])
-        .args(["--one", &test.name])
         .stdin(Stdio::null());
-    if options.verbose {
-        println!("== {}: {}", test.name, test.about);
-        command.arg("--verbose");
-    } else {
-        command.stdout(log.try_clone()?).stderr(log);
+    for test in tests {
+        command.args(["--one", &test.name]);
     }
-    let mut child = die_with_parent(&mut command)
+    match tests {
+        [test, ..] if options.verbose => {
+            println!("== {}: {}", test.name, test.about);
+            command.arg("--verbose");
+        }
+        [test, ..] => {
+            // Until the test itself writes its log.
+            let log = File::options().append(true).open(log(layout, &test.name))?;
+            command.stdout(Stdio::piped()).stderr(log);
+        }
+        [] => {}
+    }
+    die_with_parent(&mut command)
         .spawn()
-        .context("cannot start the test")?;
-    let limit = layout.guest_kernel().patience(test.limit);
-    let ended = wait_limited(&mut child, limit)?;
-    let passed = ended.status.is_some_and(|status| status.success());
-    let wall = start.elapsed();
-    let mut text = result_line(passed, &test.name, wall, Some(ended.cpu));
-    if !passed {
-        if ended.status.is_none() {
-            text += &format!("    not finished after {} s\n", limit.as_secs());
-        }
-        if !options.verbose {
-            text += &format!("{}\n", tail(&path, TAIL_LINES));
-            if ended.status.is_none() {
-                // It had no chance to show them itself.
-                text += &session_logs(layout, &test.name);
+        .context("cannot start the test")
+}
+
+/// The lines of a pipe, until its last writer ends.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
             }
-            text += &format!("    The whole output is in {}\n", path.display());
         }
+    });
+    lines
+}
+
+/// Waits for the result of the test of this name.
+fn next(lines: &Receiver<String>, name: &str, limit: Duration) -> End {
+    match lines.recv_timeout(limit) {
+        Ok(line) if line == format!("ok {name}") => End::Passed,
+        Ok(_) => End::Failed,
+        Err(RecvTimeoutError::Timeout) => End::Late,
+        Err(RecvTimeoutError::Disconnected) => End::Gone,
     }
-    Ok(Outcome {
+}
+
+/// What is to be said of a test, whose sessions' logs are named after `first`.
+fn outcome(
+    layout: &Layout,
+    test: &LabTest,
+    first: &LabTest,
+    end: End,
+    wall: Duration,
+    options: Options,
+) -> Outcome {
+    let passed = end == End::Passed;
+    let mut text = result_line(passed, &test.name, wall, None);
+    match end {
+        End::Passed | End::Failed => {}
+        End::Late => {
+            let limit = layout.guest_kernel().patience(test.limit).as_secs();
+            text += &format!("    not finished after {limit} s\n");
+        }
+        End::Gone => text += "    its process ended without a result\n",
+    }
+    if !passed && !options.verbose {
+        let path = log(layout, &test.name);
+        text += &format!("{}\n", tail(&path, TAIL_LINES));
+        if end != End::Failed {
+            // It had no chance to show them itself.
+            text += &session_logs(layout, &first.name);
+        }
+        text += &format!("    The whole output is in {}\n", path.display());
+    }
+    Outcome {
         name: test.name.clone(),
         passed,
         wall,
-        cpu: ended.cpu,
         text,
-    })
+    }
 }
 
 /// The ends of the logs of a test's sessions: console, virtual machine, cards.
@@ -179,7 +289,7 @@ pub(crate) fn wait_limited(child: &mut Child, limit: Duration) -> Result<Ended> 
     let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
     let (ended, end) = mpsc::channel::<()>();
     let watch = thread::spawn(move || {
-        let late = end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+        let late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
         if late {
             // The child is not reaped yet: the number is still its own.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);

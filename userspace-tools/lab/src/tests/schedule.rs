@@ -3,10 +3,12 @@
 //! Runs the chosen tests, several at a time.
 
 use std::{
+    cmp::Reverse,
     collections::VecDeque,
     io::{self, IsTerminal, Write},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -26,6 +28,45 @@ pub(crate) enum Job<'a> {
     Lab(&'a LabTest),
 }
 
+/// What a worker takes at a time.
+#[derive(Clone, Debug)]
+enum Task<'a> {
+    Unit(&'a str),
+    /// Lab tests of one process.
+    Chain(Vec<&'a LabTest>),
+}
+
+/// Most tests of a chain: longer ones would be left for the end.
+const LONGEST: usize = 8;
+
+/// The jobs as tasks: unit tests first, then what may take longest, so that no long one is left for the end. Tests
+/// that may share a guest are put together, in their order, unless all output is to be shown.
+fn tasks<'a>(jobs: &[Job<'a>], apart: bool) -> VecDeque<Task<'a>> {
+    let mut tasks: Vec<Task<'a>> = Vec::new();
+    for job in jobs {
+        match *job {
+            Job::Unit(filter) => tasks.push(Task::Unit(filter)),
+            Job::Lab(test) => {
+                let fits = |task: &&mut Task<'a>| match task {
+                    Task::Chain(chain) if !apart && chain.len() < LONGEST => chain
+                        .iter()
+                        .all(|other| test.group().is_some() && other.group() == test.group()),
+                    _ => false,
+                };
+                match tasks.iter_mut().find(fits) {
+                    Some(Task::Chain(chain)) => chain.push(test),
+                    _ => tasks.push(Task::Chain(vec![test])),
+                }
+            }
+        }
+    }
+    tasks.sort_by_key(|task| match task {
+        Task::Unit(_) => (0, Reverse(Duration::MAX)),
+        Task::Chain(chain) => (1, Reverse(chain.iter().map(|test| test.limit).sum())),
+    });
+    tasks.into()
+}
+
 /// Results of one run over the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
@@ -33,6 +74,8 @@ pub(crate) struct Results {
     pub(crate) outcomes: Vec<Outcome>,
     /// Runs of the unit tests.
     pub(crate) units: Vec<Units>,
+    /// CPU time of all lab tests.
+    pub(crate) cpu: Duration,
 }
 
 /// One run of the unit tests.
@@ -67,14 +110,6 @@ impl Results {
     }
 }
 
-/// Puts the jobs that may take longest first, so that no long one is left for the end.
-pub(crate) fn sort(jobs: &mut [Job<'_>]) {
-    jobs.sort_by_key(|job| match job {
-        Job::Unit(_) => (0, std::cmp::Reverse(std::time::Duration::MAX)),
-        Job::Lab(test) => (1, std::cmp::Reverse(test.limit)),
-    });
-}
-
 /// Runs all jobs, `workers` at a time, and prints the result of each as it ends.
 ///
 /// # Errors
@@ -87,14 +122,14 @@ pub(crate) fn run(
     options: runner::Options,
 ) -> Result<Results> {
     let board = Board {
-        queue: Mutex::new(jobs.iter().copied().collect()),
+        queue: Mutex::new(tasks(jobs, options.verbose)),
         running: Mutex::default(),
         results: Mutex::default(),
         shows_running: io::stdout().is_terminal() && !options.verbose,
     };
     let work = || -> Result<()> {
-        while let Some(job) = board.next() {
-            if let Err(error) = board.work(layout, job, options) {
+        while let Some(task) = board.next() {
+            if let Err(error) = board.work(layout, task, options) {
                 lock(&board.queue).clear();
                 return Err(error);
             }
@@ -116,7 +151,7 @@ pub(crate) fn run(
 
 /// State shared by the workers.
 struct Board<'a> {
-    queue: Mutex<VecDeque<Job<'a>>>,
+    queue: Mutex<VecDeque<Task<'a>>>,
     /// Names of the tests that run now.
     running: Mutex<Vec<String>>,
     results: Mutex<Results>,
@@ -125,40 +160,52 @@ struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    fn next(&self) -> Option<Job<'a>> {
+    fn next(&self) -> Option<Task<'a>> {
         lock(&self.queue).pop_front()
     }
 
-    fn work(&self, layout: &Layout, job: Job<'_>, options: runner::Options) -> Result<()> {
-        match job {
-            Job::Unit(filter) => {
+    fn work(&self, layout: &Layout, task: Task<'a>, options: runner::Options) -> Result<()> {
+        match task {
+            Task::Unit(filter) => {
                 let report = unit::run(layout, filter, options.verbose)?;
-                let mut results = lock(&self.results);
                 self.print(&report.text)?;
-                results.units.push(Units {
+                lock(&self.results).units.push(Units {
                     filter: filter.to_owned(),
                     report,
                 });
             }
-            Job::Lab(test) => {
-                self.begins(&test.name)?;
-                let outcome = runner::run(layout, test, options);
-                self.ended(&test.name);
-                let outcome = outcome?;
-                self.print(&outcome.text)?;
-                lock(&self.results).outcomes.push(outcome);
+            Task::Chain(chain) => {
+                let mut left = chain.as_slice();
+                while !left.is_empty() {
+                    left = self.chain(layout, left, options)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn begins(&self, name: &str) -> io::Result<()> {
-        lock(&self.running).push(name.to_owned());
-        self.print("")
+    /// Runs tests in one process, and returns those that were not reached.
+    fn chain<'t>(
+        &self,
+        layout: &Layout,
+        tests: &'t [&'a LabTest],
+        options: runner::Options,
+    ) -> Result<&'t [&'a LabTest]> {
+        let mut names = tests.iter().map(|test| &test.name);
+        self.begins(names.next())?;
+        let (cpu, left) = runner::run(layout, tests, options, |outcome| {
+            lock(&self.running).retain(|running| *running != outcome.name);
+            self.print(&outcome.text)?;
+            lock(&self.results).outcomes.push(outcome);
+            Ok(self.begins(names.next())?)
+        })?;
+        lock(&self.results).cpu += cpu;
+        Ok(left)
     }
 
-    fn ended(&self, name: &str) {
-        lock(&self.running).retain(|running| running != name);
+    fn begins(&self, name: Option<&String>) -> io::Result<()> {
+        lock(&self.running).extend(name.cloned());
+        self.print("")
     }
 
     /// Prints a result, and on a terminal the names of the running tests below it.
@@ -186,21 +233,43 @@ mod tests {
     use super::*;
     use crate::tests;
 
-    #[test]
-    fn unit_tests_come_first_and_long_limits_before_short_ones() {
-        let all = tests::all();
+    fn queue(apart: bool) -> Vec<Vec<String>> {
+        let all: Vec<LabTest> = tests::all();
         let mut jobs: Vec<Job<'_>> = all.iter().map(Job::Lab).collect();
         jobs.push(Job::Unit(""));
-        sort(&mut jobs);
-        assert!(matches!(jobs.first(), Some(Job::Unit(""))));
-        let limits: Vec<_> = jobs
-            .iter()
-            .filter_map(|job| match job {
-                Job::Lab(test) => Some(test.limit),
-                Job::Unit(_) => None,
-            })
-            .collect();
-        assert!(limits.windows(2).all(|pair| pair[0] >= pair[1]));
-        assert_eq!(limits.len(), all.len());
+        let names = |task: Task<'_>| match task {
+            Task::Unit(_) => vec!["unit".to_owned()],
+            Task::Chain(chain) => chain.iter().map(|test| test.name.clone()).collect(),
+        };
+        tasks(&jobs, apart).into_iter().map(names).collect()
+    }
+
+    #[test]
+    fn unit_tests_come_first_and_every_test_once() {
+        for apart in [false, true] {
+            let queue = queue(apart);
+            assert_eq!(queue.first().unwrap(), &["unit"]);
+            let mut names: Vec<_> = queue.iter().skip(1).flatten().collect();
+            names.sort_unstable();
+            let all = tests::all();
+            let mut wanted: Vec<_> = all.iter().map(|test| &test.name).collect();
+            wanted.sort_unstable();
+            assert_eq!(names, wanted);
+            assert_eq!(apart, queue.iter().all(|chain| chain.len() == 1));
+        }
+    }
+
+    #[test]
+    fn chains_hold_tests_of_one_group() {
+        let all = tests::all();
+        let group = |name: &String| {
+            let test = all.iter().find(|test| test.name == *name).unwrap();
+            test.group()
+        };
+        for chain in queue(false).iter().filter(|chain| chain.len() > 1) {
+            assert!(chain.len() <= LONGEST);
+            assert!(group(&chain[0]).is_some());
+            assert!(chain.iter().all(|name| group(name) == group(&chain[0])));
+        }
     }
 }

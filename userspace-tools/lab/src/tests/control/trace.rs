@@ -317,6 +317,9 @@ impl Ends<'_> {
             .ask(&json!({"do": "send", "name": "c", "size": BYTES}))?;
         self.server
             .ask(&json!({"do": "drain", "name": "s", "size": BYTES}))?;
+        // Bytes count when they are acknowledged; a reset may overtake that.
+        self.client
+            .ask(&json!({"do": "acknowledged", "name": "c"}))?;
         self.client.ask(&json!({"do": "reset", "name": "c"}))?;
         self.host(&json!({"do": "over", "name": "a"}))?;
         let events = traced(self.session)?;

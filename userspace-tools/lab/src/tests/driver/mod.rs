@@ -115,6 +115,8 @@ pub(super) fn tests() -> Vec<LabTest> {
                 about: case.about,
                 limit: Duration::from_secs(case.limit),
                 driver,
+                // These have guests of another kind.
+                shares: !matches!(case.name, "queues" | "two-cards"),
                 run: case.run,
             })
         })

@@ -33,10 +33,10 @@ for deb; do dpkg-deb --fsys-tarfile "$deb" | tar --list; done | grep '/$' | sort
 find /etc /var/lib/dpkg/info "/usr/lib/modules/$(uname -r)"
 "#;
 
-/// The live view shows the card, and ends by its key.
+/// The live view shows the device, and ends by its key. A terminal without a size shows nothing.
 const TOP: &str = r#"
 mkfifo /tmp/keys
-TERM=xterm script -qfec 'acceltcp top' /tmp/screen < /tmp/keys > /tmp/seen &
+TERM=xterm script -qfec 'stty rows 40 cols 120; acceltcp top' /tmp/screen < /tmp/keys > /tmp/seen &
 exec 3> /tmp/keys
 until grep -q nic0 /tmp/screen; do sleep 0.1; done
 printf q >&3

@@ -35,13 +35,15 @@ pub(super) fn tests() -> Vec<LabTest> {
             "connections that the card sets up: every byte right, options as by the host",
             180,
             basic::basic,
-        ),
+        )
+        .shares(),
         case(
             "release",
             "rules go with their process, and nothing holds the module then",
             180,
             basic::release,
-        ),
+        )
+        .shares(),
         case(
             "options",
             "both ends of a connection agree, whatever client and server offer",
@@ -53,25 +55,29 @@ pub(super) fn tests() -> Vec<LabTest> {
             "clients without timestamps",
             180,
             options::no_timestamps,
-        ),
+        )
+        .shares(),
         case(
             "faults",
             "loss, reordering, duplication: no connection hangs, no byte is wrong",
             400,
             faults::client_first,
-        ),
+        )
+        .shares(),
         case(
             "faults-defer",
             "the same when the card waits for the first data",
             400,
             faults::deferred,
-        ),
+        )
+        .shares(),
         case(
             "faults-server-first",
             "the same when the server speaks first",
             400,
             faults::server_first,
-        ),
+        )
+        .shares(),
         case(
             "flood",
             "no SYN of a flood reaches the host, and clients get through",
@@ -95,13 +101,15 @@ pub(super) fn tests() -> Vec<LabTest> {
             "clients of a server that does not accept wait, and are served when it does",
             240,
             queue::queue_full,
-        ),
+        )
+        .shares(),
         case(
             "defer",
             "a client that says nothing costs the host nothing",
             180,
             queue::defer,
-        ),
+        )
+        .shares(),
         case(
             "card-reset",
             "rules come back when the card has been reset, has died, or the interface was down",
@@ -125,7 +133,8 @@ pub(super) fn tests() -> Vec<LabTest> {
             "an accepted connection can be given to kTLS, and the module goes afterwards",
             180,
             host::ktls,
-        ),
+        )
+        .shares(),
         case(
             "keys",
             "keys of cookies change under way, by the clock and on demand",
@@ -155,7 +164,8 @@ pub(super) fn tests() -> Vec<LabTest> {
             "a client that comes back with the port of a connection that it has forgotten",
             180,
             reuse::reuse,
-        ),
+        )
+        .shares(),
         LabTest::ours(
             format!("{LONG}setup-faults"),
             "5,000 connections at loss of 1, 5 and 20 percent, with reordering and duplicates",

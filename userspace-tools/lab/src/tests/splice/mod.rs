@@ -31,19 +31,22 @@ pub(super) fn tests() -> Vec<LabTest> {
             "a proxy that copies: the yardstick of connections whose every byte is checked",
             300,
             load::copied,
-        ),
+        )
+        .shares(),
         case(
             "sockmap",
             "a proxy that redirects by a BPF sockmap, with which splicing is compared: every byte",
             300,
             load::sockmap,
-        ),
+        )
+        .shares(),
         case(
             "basic",
             "a spliced pair: every byte, both ends in both orders, half-closed, and its numbers",
             240,
             basic::basic,
-        ),
+        )
+        .shares(),
         case(
             "options",
             "peers with other options and windows: relayed rightly, or refused for it",
@@ -67,7 +70,8 @@ pub(super) fn tests() -> Vec<LabTest> {
             "resets, idle pairs, closed sockets, processes that end, and pairs that go on alone",
             240,
             ends::ends,
-        ),
+        )
+        .shares(),
         case(
             "card-lost",
             "a card that is lost with its pairs: an error on both sockets, and the module goes",
@@ -79,7 +83,8 @@ pub(super) fn tests() -> Vec<LabTest> {
             "nothing of what is relayed crosses the bus",
             180,
             card::dma,
-        ),
+        )
+        .shares(),
         case(
             "netns",
             "pairs within the quota and the idle time of their namespace, which dies before one of them",
@@ -103,13 +108,15 @@ pub(super) fn tests() -> Vec<LabTest> {
             "pairs that come back to the host and go to the card again",
             300,
             takeback::takeback,
-        ),
+        )
+        .shares(),
         case(
             "load",
             "hundreds of connections of all sizes through a proxy that splices",
             600,
             load::load,
-        ),
+        )
+        .shares(),
         LabTest::ours(
             HAPROXY.into(),
             "haproxy between clients and servers: what it has the card splice, and what it does not",

@@ -4,12 +4,14 @@
 Every byte of a stream is known from its place: who receives it checks it.
 """
 
+import fcntl
 import os
 import random
 import signal
 import socket
 import struct
 import tempfile
+import time
 
 SOL_TCP = 6
 TCP_ULP = 31
@@ -18,6 +20,7 @@ SOL_ACCELTCP = 300
 ACCELTCP_OFFLOAD = 1
 SO_ZEROCOPY = 60
 MSG_ZEROCOPY = 0x4000000
+SIOCOUTQ = 0x5411
 
 PERIOD = 1 << 16
 STREAM = random.Random(1).randbytes(PERIOD) * 8
@@ -80,6 +83,15 @@ def send(name, size, flags=0):
     data = part(name, size)
     while data:
         data = data[socks[name].send(data, flags):]
+
+
+def acknowledged(name, seconds=60):
+    """Waits until the peer has acknowledged all that was sent."""
+    end = time.monotonic() + seconds
+    while struct.unpack("i", fcntl.ioctl(socks[name], SIOCOUTQ, bytes(4)))[0]:
+        if time.monotonic() > end:
+            raise TimeoutError("not acknowledged")
+        time.sleep(0.005)
 
 
 def send_copy_free(name, size):

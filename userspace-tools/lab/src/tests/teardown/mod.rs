@@ -62,13 +62,15 @@ pub(super) fn tests() -> Vec<LabTest> {
             "connections that the guest opens, also from a port that the card has in TIME-WAIT",
             180,
             reuse::active,
-        ),
+        )
+        .shares(),
         case(
             "reuse",
             "clients that come back with a port that the card has in TIME-WAIT",
             180,
             reuse::passive,
-        ),
+        )
+        .shares(),
         case(
             "conntrack",
             "connection tracking and NAT",
@@ -116,7 +118,8 @@ pub(super) fn tests() -> Vec<LabTest> {
             "loss, reordering, duplication: every byte arrives, and every connection ends",
             1200,
             faults::faults,
-        ),
+        )
+        .shares(),
         case(
             "judged",
             "redis and nginx, and what tshark says of their connections",
