@@ -7,6 +7,7 @@
 //! is expected of a single call: what counts is that the kernel lives, and that every kind of call has succeeded.
 
 mod calls;
+mod inherit;
 mod peer;
 mod random;
 mod sockets;
@@ -25,7 +26,9 @@ enum Cli {
     /// Connects to sockets of another host and is connected to, until killed
     Peer(Peer),
     /// Replaces the ULP of accepted connections while other threads set its options
-    Swap(Swap),
+    Swap(Timed),
+    /// Gives listeners the ULP, and closes them, while connections come in
+    Inherit(Timed),
 }
 
 #[derive(Debug, Args)]
@@ -70,7 +73,7 @@ struct Peer {
 }
 
 #[derive(Debug, Args)]
-struct Swap {
+struct Timed {
     /// Seconds
     #[arg(long, default_value_t = 10, value_name = "S")]
     seconds: u64,
@@ -95,6 +98,10 @@ fn main() -> Result<()> {
         Cli::Swap(args) => {
             become_user(args.uid)?;
             swap::run(Duration::from_secs(args.seconds))
+        }
+        Cli::Inherit(args) => {
+            become_user(args.uid)?;
+            inherit::run(Duration::from_secs(args.seconds), 3)
         }
     }
 }

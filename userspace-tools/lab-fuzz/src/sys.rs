@@ -132,6 +132,16 @@ pub(crate) fn accept(fd: c_int) -> Result<c_int> {
     checked(unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) })
 }
 
+/// Port of a socket of IPv4.
+pub(crate) fn local_port(fd: c_int) -> Result<u16> {
+    // SAFETY: Zeros are a valid value.
+    let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libc::sockaddr_in>() as socklen_t;
+    // SAFETY: The address is writable for the call, and so long.
+    checked(unsafe { libc::getsockname(fd, (&raw mut address).cast(), &raw mut len) })?;
+    Ok(u16::from_be(address.sin_port))
+}
+
 /// `dup()`.
 pub(crate) fn duplicate(fd: c_int) -> Result<c_int> {
     // SAFETY: The call takes a number.

@@ -20,6 +20,7 @@ pub(crate) mod select;
 mod setup;
 mod splice;
 mod teardown;
+mod ulp;
 pub(crate) mod unit;
 
 use std::{fmt, time::Duration};
@@ -143,6 +144,7 @@ pub(crate) fn all() -> Vec<LabTest> {
     all.extend(setup::tests());
     all.extend(teardown::tests());
     all.extend(splice::tests());
+    all.extend(ulp::tests());
     all.extend(control::tests());
     all.extend(packaging::tests());
     all.extend(debug::tests());
