@@ -18,13 +18,17 @@ use crate::report::offload::TOOL;
 const PORT: u16 = 7000;
 
 pub(super) fn call(context: &Context<'_>) -> Result<()> {
-    const SIZE: u64 = 20_000_000;
+    const SIZE: u64 = 400_000;
+    const SOL_SOCKET: u32 = 1;
+    const SO_SNDBUF: u32 = 7;
     let session = context.start(context.session().vcpus(2))?;
     session.guest().run("modprobe tls")?;
     let mut guest = Peer::guest_script(&session, SCRIPT)?;
     let mut client = Peer::wire_script(&session, SCRIPT)?;
     guest.ask(&json!({"do": "listen", "name": "l", "port": PORT, "flags": 2}))?;
-    let connect = json!({"do": "connect", "name": "c", "host": "10.99.0.2", "port": PORT});
+    let connect = json!({
+        "do": "connect", "name": "c", "host": "10.99.0.2", "port": PORT, "rcvbuf": 4096,
+    });
     let accept = json!({"do": "accept", "name": "c", "listener": "l"});
     // Connections that end with their first answer: that of the next one may wait, and is written by the module.
     for _ in 0..4 {
@@ -37,11 +41,15 @@ pub(super) fn call(context: &Context<'_>) -> Result<()> {
     ensure!(statistic(&session, "teardown_handed_over")? == 4);
     client.ask(&connect)?;
     guest.ask(&accept)?;
+    // Neither end has room for more than a part.
+    guest.ask(&json!({
+        "do": "option", "name": "c", "level": SOL_SOCKET, "number": SO_SNDBUF, "value": 16_384,
+    }))?;
     guest.ask(&json!({"do": "start_sending", "name": "c", "size": SIZE}))?;
     guest_until(
         &session,
         "a full buffer",
-        "ss -Htn state established 'sport = :7000' | awk '{exit !($2 > 100000)}'",
+        "ss -Htn state established 'sport = :7000' | awk '{exit !($2 > 5000)}'",
     )?;
     guest.ask(&json!({"do": "ulp", "name": "c", "value": "tls"}))?;
     guest.ask(&json!({"do": "close", "name": "l"}))?;
