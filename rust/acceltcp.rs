@@ -17,7 +17,8 @@ use kernel::{
 
 #[pin_data]
 struct AccelTcp {
-    // Cards go before what they are used for.
+    // Applications go before cards, and these before what they are used for.
+    _open: offload::Open,
     #[pin]
     driver: driver::Registration<pci::Adapter<net::pci::Adapter<agilio::Agilio>>>,
     _control: control::Control,
@@ -27,9 +28,10 @@ struct AccelTcp {
 impl InPlaceModule for AccelTcp {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _offload: offload::Offload::new(module)?,
+            _offload: offload::Offload::new()?,
             _control: control::Control::new()?,
             driver <- driver::Registration::new(c"acceltcp", module),
+            _open: offload::Open::new(module)?,
         })
     }
 }

@@ -34,6 +34,7 @@
 #include "splice.h"
 #include "tcp.h"
 #include "trace.h"
+#include "ulp.h"
 
 /* Values that bindgen cannot read off function-like macros. */
 static const u64 ACCELTCP_F_SG = NETIF_F_SG;

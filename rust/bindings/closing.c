@@ -127,6 +127,27 @@ static bool acceltcp_find_dev(const struct sock *sk,
 	return true;
 }
 
+/*
+ * The device behind VLAN devices at which frames of @sk have come out lately, or
+ * NULL if that is not known (not locked). It may be gone.
+ */
+const void *acceltcp_egress(const struct sock *sk)
+{
+	const struct net_device *dev = NULL;
+	const struct dst_entry *dst;
+
+	rcu_read_lock();
+	dst = rcu_dereference(sk->sk_dst_cache);
+	if (dst)
+		dev = dst_dev_rcu(dst);
+#if IS_ENABLED(CONFIG_VLAN_8021Q)
+	while (dev && is_vlan_dev(dev))
+		dev = vlan_dev_priv(dev)->real_dev;
+#endif
+	rcu_read_unlock();
+	return dev;
+}
+
 /* Whether frames of @sk may be in a queue of @dev's, where others pass them. */
 static bool acceltcp_is_queued(const struct sock *sk,
 			       const struct net_device *dev)

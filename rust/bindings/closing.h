@@ -74,6 +74,7 @@ struct acceltcp_closing {
 
 u64 acceltcp_key(const struct net *net, bool ipv4, const void *local,
 		 __be16 lport, const void *remote, __be16 rport);
+const void *acceltcp_egress(const struct sock *sk);
 enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 					  struct acceltcp_closing *to);
 enum acceltcp_stays acceltcp_splicing_look(struct sock *sk,

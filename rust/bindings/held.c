@@ -72,28 +72,31 @@ static enum acceltcp_write acceltcp_hold(struct sock *sk, u32 wait_ns)
 }
 
 /*
- * tcp_sendmsg() with a @result that waits up to @wait_ns for more, or passes if
- * that is 0, or if the data is not the small first answer of its connection.
+ * Whether @msg may wait (socket not locked). What has been written before must not
+ * wait for one that may not.
+ */
+bool acceltcp_write_begin(struct sock *sk, const struct msghdr *msg)
+{
+	if (!(msg->msg_flags & ~ACCELTCP_PLAIN_FLAGS) && !msg->msg_controllen)
+		return true;
+	acceltcp_let_go(sk);
+	return false;
+}
+
+/*
+ * tcp_sendmsg_locked() with a @result that waits up to @wait_ns for more, or
+ * passes if that is 0, or if the data is not the small first answer of its
+ * connection. May give up the lock for a while.
  */
 enum acceltcp_write acceltcp_write(struct sock *sk, struct msghdr *msg,
 				   size_t size, u32 wait_ns, int *result)
 {
-	enum acceltcp_write what = ACCELTCP_WRITE_PASSED;
-	bool plain;
-
-	plain = !(msg->msg_flags & ~ACCELTCP_PLAIN_FLAGS) && !msg->msg_controllen;
-	/* What has been written before must not wait for what is written now. */
-	if (!plain)
-		acceltcp_let_go(sk);
-	lock_sock(sk);
-	if (plain && wait_ns && acceltcp_may_wait(sk, size)) {
-		msg->msg_flags |= MSG_MORE;
+	if (!wait_ns || !acceltcp_may_wait(sk, size)) {
 		*result = tcp_sendmsg_locked(sk, msg, size);
-		msg->msg_flags &= ~MSG_MORE;
-		what = acceltcp_hold(sk, wait_ns);
-	} else {
-		*result = tcp_sendmsg_locked(sk, msg, size);
+		return ACCELTCP_WRITE_PASSED;
 	}
-	release_sock(sk);
-	return what;
+	msg->msg_flags |= MSG_MORE;
+	*result = tcp_sendmsg_locked(sk, msg, size);
+	msg->msg_flags &= ~MSG_MORE;
+	return acceltcp_hold(sk, wait_ns);
 }

@@ -15,6 +15,7 @@ enum acceltcp_write {
 	ACCELTCP_WRITE_HELD_TOO,	/* it waits with an earlier one, as long as that */
 };
 
+bool acceltcp_write_begin(struct sock *sk, const struct msghdr *msg);
 enum acceltcp_write acceltcp_write(struct sock *sk, struct msghdr *msg,
 				   size_t size, u32 wait_ns, int *result);
 bool acceltcp_is_held(struct sock *sk);

@@ -11,6 +11,7 @@
 #include <linux/net.h>
 
 #include "tcp.h"
+#include "ulp.h"
 
 #define SOL_ACCELTCP 300
 #define ACCELTCP_OFFLOAD 1
@@ -139,7 +140,7 @@ static void ulp_comes_and_goes(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, set_ulp(sock, "acceltcp"));
 		KUNIT_EXPECT_PTR_NE(test, base_of(families[i]), sk->sk_prot);
 		KUNIT_EXPECT_PTR_EQ(test, base_of(families[i]), sk->sk_prot_creator);
-		KUNIT_EXPECT_NOT_NULL(test, acceltcp_ulp_data(sk));
+		KUNIT_EXPECT_NOT_NULL(test, acceltcp_ulp_raw_data(sk));
 		KUNIT_EXPECT_EQ(test, before + 1, module_refcount(THIS_MODULE));
 		KUNIT_EXPECT_EQ(test, -EEXIST, set_ulp(sock, "acceltcp"));
 		sock_release(sock);
@@ -154,14 +155,14 @@ static void ulp_checks_its_option(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, -ENOPROTOOPT, set_offload(sock, 0, 4));
 	KUNIT_ASSERT_EQ(test, 0, set_ulp(sock, "acceltcp"));
-	data = acceltcp_ulp_data(sock->sk);
+	data = acceltcp_ulp_raw_data(sock->sk);
 	KUNIT_EXPECT_EQ(test, -EINVAL, set_offload(sock, ~0u, 4));
 	KUNIT_EXPECT_EQ(test, -EINVAL, set_offload(sock, 0, 2));
 	KUNIT_EXPECT_EQ(test, -EINVAL, set_offload(sock, 0, 0));
 	/* What was refused has changed nothing. */
-	KUNIT_EXPECT_PTR_EQ(test, data, acceltcp_ulp_data(sock->sk));
+	KUNIT_EXPECT_PTR_EQ(test, data, acceltcp_ulp_raw_data(sock->sk));
 	KUNIT_EXPECT_EQ(test, 0, set_offload(sock, 0, 4));
-	KUNIT_EXPECT_PTR_NE(test, data, acceltcp_ulp_data(sock->sk));
+	KUNIT_EXPECT_PTR_NE(test, data, acceltcp_ulp_raw_data(sock->sk));
 	sock_release(sock);
 }
 
@@ -190,14 +191,14 @@ static void child_has_its_listeners_ulp(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, &tcp_prot, child->sk->sk_prot_creator);
 	KUNIT_EXPECT_PTR_EQ(test, acceltcp_ulp_ops(listener->sk),
 			    acceltcp_ulp_ops(child->sk));
-	KUNIT_EXPECT_PTR_EQ(test, acceltcp_ulp_data(listener->sk),
-			    acceltcp_ulp_data(child->sk));
+	KUNIT_EXPECT_PTR_EQ(test, acceltcp_ulp_raw_data(listener->sk),
+			    acceltcp_ulp_raw_data(child->sk));
 	KUNIT_EXPECT_EQ(test, before + 2, module_refcount(THIS_MODULE));
 
 	/* An option of its own does not change the listener's. */
 	KUNIT_EXPECT_EQ(test, 0, set_offload(child, 0, 4));
-	KUNIT_EXPECT_PTR_NE(test, acceltcp_ulp_data(listener->sk),
-			    acceltcp_ulp_data(child->sk));
+	KUNIT_EXPECT_PTR_NE(test, acceltcp_ulp_raw_data(listener->sk),
+			    acceltcp_ulp_raw_data(child->sk));
 
 	sock_release(listener);
 	/* Whoever closes first has the TIME_WAIT, which must not hold the module. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Listening sockets of applications that know nothing of offloads: to hear of
- * them, to find those that are there, and to give them the ULP.
+ * them, and to find those that are there.
  */
 #ifndef ACCELTCP_LISTENING_H
 #define ACCELTCP_LISTENING_H
@@ -20,10 +20,5 @@ u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room);
 
 u32 acceltcp_sk_uid(const struct sock *sk);
 bool acceltcp_sk_in_cgroup(const struct sock *sk, u64 id);
-
-bool acceltcp_ulp_attach(struct sock *sk, const struct proto *from,
-			 struct proto *to, const struct tcp_ulp_ops *ops,
-			 void *ulp_data);
-void acceltcp_ulp_detach(struct sock *sk, struct proto *base);
 
 #endif

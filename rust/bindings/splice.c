@@ -242,64 +242,79 @@ void acceltcp_splice_freeze(struct sock *sk,
 	sk->sk_backlog_rcv = late;
 }
 
-/* Whether @sk is still at rest; its operations become @to. */
-static bool acceltcp_wake(struct sock *sk, const struct proto *from,
-			  struct proto *to)
+/* @sk, which was frozen, has operations again. Whether there is a connection still. */
+static bool acceltcp_wake(struct sock *sk)
 {
-	if (!acceltcp_prot_change(sk, from, to))
-		return false;
-	sk->sk_backlog_rcv = to->backlog_rcv;
+	sk->sk_backlog_rcv = sk->sk_prot->backlog_rcv;
 	acceltcp_purge_received(sk);
 	acceltcp_purge_sent(sk);
 	acceltcp_stop_timers(sk);
 	return sk->sk_state == TCP_ESTABLISHED;
 }
 
-/* Another connection may have its addresses and ports by now. */
-static bool acceltcp_is_taken(const struct sock *sk)
+/* Whether @other, of the same hash, has the addresses and ports of @sk. */
+static bool acceltcp_has_place(const struct sock *other, const struct sock *sk)
 {
-	const struct inet_sock *inet = inet_sk(sk);
-	struct net *net = sock_net(sk);
-	struct sock *other;
-	int dif = sk->sk_bound_dev_if;
+	const __portpair ports = INET_COMBINED_PORTS(sk->sk_dport, sk->sk_num);
+	const int dif = sk->sk_bound_dev_if;
+	const struct net *net = sock_net(sk);
 
-	rcu_read_lock();
+	INET_ADDR_COOKIE(cookie, sk->sk_daddr, sk->sk_rcv_saddr);
+
 #if IS_ENABLED(CONFIG_IPV6)
-	if (sk->sk_family == AF_INET6 &&
-	    !ipv6_addr_v4mapped(&sk->sk_v6_daddr))
-		other = __inet6_lookup_established(net, &sk->sk_v6_daddr,
-						   inet->inet_dport,
-						   &sk->sk_v6_rcv_saddr,
-						   inet->inet_num, dif, 0);
-	else
+	if (sk->sk_family == AF_INET6 && !ipv6_addr_v4mapped(&sk->sk_v6_daddr))
+		return inet6_match(net, other, &sk->sk_v6_daddr,
+				   &sk->sk_v6_rcv_saddr, ports, dif, 0);
 #endif
-		other = __inet_lookup_established(net, inet->inet_daddr,
-						  inet->inet_dport,
-						  inet->inet_rcv_saddr,
-						  inet->inet_num, dif, 0);
-	if (other)
-		sock_gen_put(other);
-	rcu_read_unlock();
-	return other;
+	return inet_match(net, other, cookie, ports, dif, 0);
 }
 
 /*
- * Wakes @sk (locked), whose operations are @from, as a connection of the host. Fails
- * when another one has its place; then it is as acceltcp_splice_finish() leaves it.
+ * Puts @sk back into the table of connections, unless another one has its
+ * addresses and ports by now, as inet_ehash_nolisten() does. Its hash is known
+ * from before.
  */
-int acceltcp_splice_thaw(struct sock *sk, const struct proto *from,
-			 struct proto *to,
-			 const struct acceltcp_returned *now)
+static bool acceltcp_rehash(struct sock *sk)
+{
+	struct inet_hashinfo *hashinfo = tcp_get_hashinfo(sk);
+	struct inet_ehash_bucket *head = inet_ehash_bucket(hashinfo, sk->sk_hash);
+	spinlock_t *lock = inet_ehash_lockp(hashinfo, sk->sk_hash);
+	const struct hlist_nulls_node *node;
+	bool free = true;
+	struct sock *other;
+
+	spin_lock_bh(lock);
+	sk_nulls_for_each(other, node, &head->chain) {
+		if (other->sk_hash != sk->sk_hash ||
+		    !acceltcp_has_place(other, sk))
+			continue;
+		free = false;
+		break;
+	}
+	if (free) {
+		__sk_nulls_add_node_rcu(sk, &head->chain);
+		sock_prot_inuse_add(sock_net(sk), sk->sk_prot, 1);
+	}
+	spin_unlock_bh(lock);
+	return free;
+}
+
+/*
+ * Makes @sk (locked), which was frozen, a connection of the host. Fails when
+ * another one has its place; then it is as acceltcp_splice_finish() leaves it.
+ */
+int acceltcp_splice_thaw(struct sock *sk, const struct acceltcp_returned *now)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
 	u32 clock;
 
-	if (acceltcp_is_taken(sk)) {
-		acceltcp_splice_finish(sk, from, to, ECONNABORTED, 0, 0);
+	if (!acceltcp_wake(sk))
+		return -ENOTCONN;
+	/* What comes in from here on waits for the lock. */
+	if (!acceltcp_rehash(sk)) {
+		acceltcp_splice_finish(sk, ECONNABORTED, 0, 0);
 		return -EADDRINUSE;
 	}
-	if (!acceltcp_wake(sk, from, to))
-		return -ENOTCONN;
 	tp->bytes_acked += now->snd_nxt - tp->snd_una;
 	tp->bytes_received += now->rcv_nxt - tp->copied_seq;
 	tp->snd_una = now->snd_nxt;
@@ -334,7 +349,6 @@ int acceltcp_splice_thaw(struct sock *sk, const struct proto *from,
 	tp->mdev_us = jiffies_to_usecs(TCP_TIMEOUT_INIT);
 	tp->rcv_rtt_last_tsecr = 0;
 	inet_csk(sk)->icsk_rto = TCP_TIMEOUT_INIT;
-	sk->sk_prot->hash(sk);
 	if (sock_flag(sk, SOCK_KEEPOPEN))
 		sk_reset_timer(sk, &inet_csk(sk)->icsk_keepalive_timer,
 			       jiffies + keepalive_time_when(tp));
@@ -345,13 +359,12 @@ int acceltcp_splice_thaw(struct sock *sk, const struct proto *from,
 	return 0;
 }
 
-/* Ends @sk (locked), which is at rest, as tcp_done() does; @err is 0 for EOF. */
-void acceltcp_splice_finish(struct sock *sk, const struct proto *from,
-			    struct proto *to, int err, u64 received, u64 sent)
+/* Ends @sk (locked), which was frozen, as tcp_done() does; @err is 0 for EOF. */
+void acceltcp_splice_finish(struct sock *sk, int err, u64 received, u64 sent)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
 
-	if (!acceltcp_wake(sk, from, to))
+	if (!acceltcp_wake(sk))
 		return;
 	tp->bytes_received += received;
 	tp->bytes_acked += sent;

@@ -31,11 +31,8 @@ bool acceltcp_pause(void);
 bool acceltcp_append(struct sk_buff *to, const struct sk_buff *from);
 void acceltcp_splice_freeze(struct sock *sk,
 			    int (*late)(struct sock *sk, struct sk_buff *skb));
-int acceltcp_splice_thaw(struct sock *sk, const struct proto *from,
-			 struct proto *to,
-			 const struct acceltcp_returned *now);
-void acceltcp_splice_finish(struct sock *sk, const struct proto *from,
-			    struct proto *to, int err, u64 received, u64 sent);
+int acceltcp_splice_thaw(struct sock *sk, const struct acceltcp_returned *now);
+void acceltcp_splice_finish(struct sock *sk, int err, u64 received, u64 sent);
 void acceltcp_undo_shutdown(struct sock *sk, int how);
 int acceltcp_splice_wait(struct sock *sk, const struct proto *spliced,
 			 int flags);

@@ -92,7 +92,9 @@ struct request_sock *acceltcp_reqsk_alloc(struct sock *listener, bool ipv4,
 	memset((char *)req + sizeof(struct sock_common), 0,
 	       ops->obj_size - sizeof(struct sock_common));
 	req->rsk_ops = ops;
-	req_to_sk(req)->sk_prot = listener->sk_prot;
+	/* The listener's may be the module's. */
+	req_to_sk(req)->sk_prot = listener->sk_family == AF_INET6 ?
+				  &tcpv6_prot : &tcp_prot;
 	sk_node_init(&req_to_sk(req)->sk_node);
 	sk_tx_queue_clear(req_to_sk(req));
 	refcount_set(&req->rsk_refcnt, 0);
@@ -140,82 +142,6 @@ u32 acceltcp_clock_ms(void)
 u32 acceltcp_coarse_ms(void)
 {
 	return jiffies_to_msecs(jiffies);
-}
-
-/* Puts @to in the place of @from; false when the socket has another protocol. */
-bool acceltcp_prot_swap(struct sock *sk, const struct proto *from,
-			struct proto *to, void *ulp_data)
-{
-	bool swapped = false;
-
-	write_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_prot == from) {
-		rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, ulp_data);
-		WRITE_ONCE(sk->sk_prot, to);
-		swapped = true;
-	}
-	write_unlock_bh(&sk->sk_callback_lock);
-	/* __tcp_set_ulp() takes it away from every socket with a ULP. */
-	if (swapped && sk->sk_socket)
-		set_bit(SOCK_SUPPORT_ZC, &sk->sk_socket->flags);
-	return swapped;
-}
-
-/* Other operations, of the same base. */
-bool acceltcp_prot_change(struct sock *sk, const struct proto *from,
-			  struct proto *to)
-{
-	bool changed = false;
-
-	write_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_prot == from) {
-		WRITE_ONCE(sk->sk_prot, to);
-		changed = true;
-	}
-	write_unlock_bh(&sk->sk_callback_lock);
-	return changed;
-}
-
-void acceltcp_prot_restore(struct sock *sk, struct proto *base)
-{
-	write_lock_bh(&sk->sk_callback_lock);
-	WRITE_ONCE(sk->sk_prot, base);
-	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, NULL);
-	write_unlock_bh(&sk->sk_callback_lock);
-}
-
-/* A child's memory is the base protocol's, see inet_twsk_alloc(). */
-void acceltcp_child_adopt(struct sock *sk, struct proto *base)
-{
-	sk->sk_prot_creator = base;
-}
-
-/* As TCP_QUICKACK 0: an acknowledgement waits for an answer, within limits. */
-void acceltcp_child_answers(struct sock *sk)
-{
-	inet_csk_enter_pingpong_mode(sk);
-}
-
-void *acceltcp_ulp_data(const struct sock *sk)
-{
-	return rcu_dereference_raw(inet_csk(sk)->icsk_ulp_data);
-}
-
-void acceltcp_ulp_set_data(struct sock *sk, void *ulp_data)
-{
-	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, ulp_data);
-}
-
-const struct tcp_ulp_ops *acceltcp_ulp_ops(const struct sock *sk)
-{
-	return READ_ONCE(inet_csk(sk)->icsk_ulp_ops);
-}
-
-/* Leaves the socket without a ULP, so that it may get another one. */
-void acceltcp_ulp_drop(struct sock *sk, struct proto *base)
-{
-	acceltcp_prot_restore(sk, base);
-	inet_csk(sk)->icsk_ulp_ops = NULL;
 }
 
 u16 acceltcp_sk_family(const struct sock *sk)
@@ -281,11 +207,6 @@ bool acceltcp_dev_is_registered(const struct net_device *dev)
 bool acceltcp_net_eq(const struct net *a, const struct net *b)
 {
 	return net_eq(a, b);
-}
-
-void acceltcp_module_get(struct module *module)
-{
-	__module_get(module);
 }
 
 /* False when it is about to go. */

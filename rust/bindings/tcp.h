@@ -101,17 +101,6 @@ bool acceltcp_acceptq_is_full(const struct sock *sk);
 u32 acceltcp_clock_ms(void);
 u32 acceltcp_coarse_ms(void);
 
-bool acceltcp_prot_swap(struct sock *sk, const struct proto *from,
-			struct proto *to, void *ulp_data);
-bool acceltcp_prot_change(struct sock *sk, const struct proto *from,
-			  struct proto *to);
-void acceltcp_prot_restore(struct sock *sk, struct proto *base);
-void acceltcp_child_adopt(struct sock *sk, struct proto *base);
-void acceltcp_child_answers(struct sock *sk);
-void *acceltcp_ulp_data(const struct sock *sk);
-void acceltcp_ulp_set_data(struct sock *sk, void *ulp_data);
-const struct tcp_ulp_ops *acceltcp_ulp_ops(const struct sock *sk);
-void acceltcp_ulp_drop(struct sock *sk, struct proto *base);
 u16 acceltcp_sk_family(const struct sock *sk);
 u8 acceltcp_sk_state(const struct sock *sk);
 bool acceltcp_sk_is_mptcp(const struct sock *sk);
@@ -124,7 +113,6 @@ int acceltcp_put_user(char __user *to, int __user *optlen, const void *from,
 const struct net *acceltcp_dev_net(const struct net_device *dev);
 bool acceltcp_dev_is_registered(const struct net_device *dev);
 bool acceltcp_net_eq(const struct net *a, const struct net *b);
-void acceltcp_module_get(struct module *module);
 bool acceltcp_module_try_get(struct module *module);
 void acceltcp_random(void *to, size_t len);
 

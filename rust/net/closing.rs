@@ -67,7 +67,7 @@ impl Stays {
 
 /// A connection that may be given away, closed or joined with another one, and what is known of it. It does not change as long as its lock is held.
 pub(crate) struct Closing<'a> {
-    sk: Locked<'a>,
+    sk: &'a Locked<'a>,
     info: bindings::acceltcp_closing,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Closing<'a> {
     pub(crate) const HEADERS: usize = bindings::ACCELTCP_TEMPLATE_HEADERS as usize;
 
     /// Looks at `sk`, which its last user closes (process context).
-    pub(crate) fn new(sk: Locked<'a>) -> Result<Self, Stays> {
+    pub(crate) fn new(sk: &'a Locked<'_>) -> Result<Self, Stays> {
         let mut info = bindings::acceltcp_closing::default();
         // SAFETY: The socket is alive and locked, the destination is writable.
         Stays::from_raw(unsafe { bindings::acceltcp_closing_look(sk.as_raw(), &mut info) })?;
@@ -84,7 +84,7 @@ impl<'a> Closing<'a> {
     }
 
     /// Looks at `sk`, which is to be joined with another connection (process context).
-    pub(crate) fn spliced(sk: Locked<'a>) -> Result<Self, Stays> {
+    pub(crate) fn spliced(sk: &'a Locked<'_>) -> Result<Self, Stays> {
         let mut info = bindings::acceltcp_closing::default();
         // SAFETY: As above.
         Stays::from_raw(unsafe { bindings::acceltcp_splicing_look(sk.as_raw(), &mut info) })?;

@@ -80,6 +80,11 @@ impl DeviceId {
     pub(super) fn from_raw(dev: *const bindings::net_device) -> Self {
         Self(dev)
     }
+
+    /// A number that no other device has at the same time; not 0.
+    pub(crate) fn number(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// Counters of a device (`struct rtnl_link_stats64`).

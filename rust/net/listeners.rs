@@ -67,7 +67,7 @@ impl<T: Send + 'static> Listeners<T> {
     /// context). Nothing happens when it does not listen.
     pub(super) fn update<R>(
         &self,
-        sk: Locked<'_>,
+        sk: &Locked<'_>,
         new: impl FnOnce() -> T,
         flags: Flags,
         f: impl FnOnce(&mut T) -> R,
@@ -97,7 +97,7 @@ impl<T: Send + 'static> Listeners<T> {
     }
 
     /// Takes a socket out. Returns whether it was in.
-    pub(super) fn remove(&self, sk: Locked<'_>) -> bool {
+    pub(super) fn remove(&self, sk: &Locked<'_>) -> bool {
         let node = self.tree.lock().0.remove_node(&sk.id());
         node.is_some()
     }

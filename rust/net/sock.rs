@@ -2,7 +2,10 @@
 
 //! TCP sockets, as far as offloads look at them.
 
-use super::skb::SkBuff;
+use super::{
+    device::DeviceId,
+    skb::SkBuff, //
+};
 use crate::bindings;
 use core::{
     marker::PhantomData,
@@ -101,6 +104,18 @@ impl<'a> Socket<'a> {
         }
     }
 
+    /// Whether it listens.
+    pub(crate) fn is_listening(self) -> bool {
+        self.state() == State::Listen
+    }
+
+    /// Whether it is `TCP_ESTABLISHED`.
+    pub(crate) fn is_established(self) -> bool {
+        // SAFETY: The socket is alive.
+        u32::from(unsafe { bindings::acceltcp_sk_state(self.as_raw()) })
+            == bindings::TCP_ESTABLISHED
+    }
+
     /// Its network namespace.
     pub(crate) fn net(self) -> NetId {
         // SAFETY: The socket is alive.
@@ -113,6 +128,13 @@ impl<'a> Socket<'a> {
         // SAFETY: The socket is alive, and the destination writable.
         unsafe { bindings::acceltcp_sk_ends(self.as_raw(), &mut ends) };
         ends
+    }
+
+    /// The network device at which its frames have come out lately, behind VLAN devices; `None` when that is not known.
+    pub(crate) fn egress(self) -> Option<DeviceId> {
+        // SAFETY: The socket is alive.
+        let dev = unsafe { bindings::acceltcp_egress(self.as_raw()) };
+        (!dev.is_null()).then(|| DeviceId::from_raw(dev.cast()))
     }
 
     /// Whether it belongs to a multipath connection.
@@ -152,16 +174,20 @@ impl<'a> Socket<'a> {
     }
 }
 
-/// A socket that is locked for the lifetime of the reference.
-#[derive(Clone, Copy)]
+/// A socket that is locked for the lifetime of the reference. There is one for each socket at a time.
 pub(crate) struct Locked<'a>(Socket<'a>);
 
 impl<'a> Locked<'a> {
     /// # Safety
     ///
-    /// The caller, or who calls it, must hold the lock of `sk` for `'a`.
+    /// The caller, or who calls it, must hold the lock of `sk` for `'a`, and there must be no other one.
     pub(super) unsafe fn new(sk: Socket<'a>) -> Self {
         Self(sk)
+    }
+
+    /// Lends it.
+    pub(super) fn borrow(&mut self) -> Locked<'_> {
+        Locked(self.0)
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     },
     ulp::{
         self,
+        Quiesced,
         Ulp, //
     },
 };
@@ -144,28 +145,8 @@ pub(crate) fn frame(
     }
 }
 
-/// Nobody may write to the two sockets any more. False, and nothing has happened, when the operations of one are not
-/// those of a connection with the ULP.
-pub(crate) fn put_to_rest<U: Ulp>([a, b]: [Locked<'_>; 2]) -> bool {
-    if !ulp::put_to_rest::<U>(a) {
-        return false;
-    }
-    let both = ulp::put_to_rest::<U>(b);
-    if !both {
-        ulp::wake(a);
-    }
-    both
-}
-
-/// Undoes [`put_to_rest`].
-pub(crate) fn wake(sockets: [Locked<'_>; 2]) {
-    for sk in sockets {
-        ulp::wake(sk);
-    }
-}
-
-/// A card has `sk`, which was put to rest: the host does nothing for it any more.
-pub(crate) fn freeze<U: Ulp>(sk: Locked<'_>) {
+/// The device has `sk`: the host does nothing for it any more.
+pub(crate) fn freeze<U: Ulp>(sk: &Quiesced<'_, U>) {
     // SAFETY: The socket is alive and locked.
     unsafe { bindings::acceltcp_splice_freeze(sk.as_raw(), Some(ulp::late::<U>)) };
 }
@@ -173,33 +154,28 @@ pub(crate) fn freeze<U: Ulp>(sk: Locked<'_>) {
 /// How a connection that comes back is now.
 pub(crate) type Returned = bindings::acceltcp_returned;
 
-/// Wakes `sk` as a connection of the host.
-pub(crate) fn thaw(sk: Locked<'_>, now: &Returned) -> Result {
-    let (spliced, own) = ulp::operations(sk);
-    // SAFETY: The socket is alive and locked, these are its operations at rest and awake.
-    to_result(unsafe { bindings::acceltcp_splice_thaw(sk.as_raw(), spliced, own, now) })
+/// Makes `sk` a connection of the host again. `EADDRINUSE` when another one has its place: then it has ended with
+/// `ECONNABORTED`.
+pub(crate) fn thaw<U: Ulp>(sk: Quiesced<'_, U>, now: &Returned) -> Result {
+    let sk = sk.end();
+    // SAFETY: The socket is alive and locked, and was quiesced.
+    to_result(unsafe { bindings::acceltcp_splice_thaw(sk.as_raw(), now) })
 }
 
-/// Ends `sk`, which is at rest, with EOF or an error; so many bytes have come from its peer and went there.
-pub(crate) fn finish(sk: Locked<'_>, error: Option<Error>, received: u64, sent: u64) {
+/// Ends `sk` with EOF or an error; so many bytes have come from its peer and went there.
+pub(crate) fn finish<U: Ulp>(
+    sk: Quiesced<'_, U>,
+    error: Option<Error>,
+    received: u64,
+    sent: u64,
+) {
     let err = error.map_or(0, |error| -error.to_errno());
-    let (spliced, own) = ulp::operations(sk);
-    // SAFETY: As in `thaw()`.
-    unsafe {
-        bindings::acceltcp_splice_finish(sk.as_raw(), spliced, own, err, received, sent);
-    }
+    let sk = sk.end();
+    // SAFETY: The socket is alive and locked, and was quiesced.
+    unsafe { bindings::acceltcp_splice_finish(sk.as_raw(), err, received, sent) };
 }
 
-/// Forgets `sk`, which is at rest, without a word to the peer. Nothing happens when it is not.
-pub(crate) fn forget<U: Ulp>(sk: Locked<'_>) {
-    if ulp::wake(sk) {
-        // SAFETY: The socket is alive and locked, and this its base.
-        unsafe {
-            bindings::acceltcp_closing_forget(
-                sk.as_raw(),
-                ulp::base(sk.family()),
-                Some(ulp::late::<U>),
-            );
-        };
-    }
+/// Forgets `sk` without a word to the peer.
+pub(crate) fn forget<U: Ulp>(sk: Quiesced<'_, U>) {
+    sk.end().forget();
 }

@@ -8,7 +8,8 @@ use super::{
     closing::Closing,
     sock::{
         Ends,
-        Locked, //
+        Locked,
+        Socket, //
     }, //
 };
 use crate::bindings;
@@ -18,14 +19,14 @@ use acceltcp_abi::setup::ListenRule;
 pub(crate) type Spliced = bindings::acceltcp_spliced;
 
 /// A card has got a connection to end it.
-pub(crate) fn handed_over(sk: Locked<'_>, closing: &Closing<'_>) {
+pub(crate) fn handed_over(sk: &Locked<'_>, closing: &Closing<'_>) {
     // SAFETY: The socket is alive and locked.
     unsafe { bindings::acceltcp_trace_handover(sk.as_raw(), &**closing) };
 }
 
 /// The host ends a connection itself, for a reason that has a name.
-pub(crate) fn not_handed_over(sk: Locked<'_>, reason: &str) {
-    // SAFETY: The socket is alive and locked; the name has this length.
+pub(crate) fn not_handed_over(sk: Socket<'_>, reason: &str) {
+    // SAFETY: The socket is alive; the name has this length.
     unsafe {
         bindings::acceltcp_trace_handover_refused(
             sk.as_raw(),

@@ -193,5 +193,5 @@ fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
 }
 
 fn asks_for_setup(listener: Socket<'_>) -> bool {
-    ulp::data::<Options>(listener).is_some_and(|options| options.flags() & flag::SETUP != 0)
+    ulp::peek(listener, |options: &Options| options.flags() & flag::SETUP != 0).unwrap_or(false)
 }

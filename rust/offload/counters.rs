@@ -160,6 +160,8 @@ counters! {
     splice_watermark,
     /// Pairs of whose end those that listen were not told, as there were too many at once.
     splice_not_reported,
+    /// Connections whose application has given them to another ULP, such as kTLS.
+    fallback_other_ulp,
 }
 
 const COUNT: usize = NAMES.len();

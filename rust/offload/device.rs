@@ -229,17 +229,54 @@ global! {
     static CARDS: Spin<KVec<Card>> = KVec::new();
 }
 
+/// Numbers of the cards' network devices, and of cards for which there is no place among these: for who asks at each
+/// `close()`, and must not wait for others.
+static NUMBERS: [Atomic<usize>; 16] = [const { Atomic::new(0) }; 16];
+/// See [`NUMBERS`].
+static UNNUMBERED: Atomic<u32> = Atomic::new(0);
+
+/// The place of a card in [`NUMBERS`], until this is dropped.
+struct Number(Option<&'static Atomic<usize>>);
+
+impl Number {
+    fn new(id: DeviceId) -> Self {
+        let place = NUMBERS
+            .iter()
+            .find(|place| place.cmpxchg(0, id.number(), Full).is_ok());
+        if place.is_none() {
+            UNNUMBERED.fetch_add(1, Full);
+        }
+        Self(place)
+    }
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        match self.0 {
+            Some(place) => place.store(0, Relaxed),
+            None => {
+                UNNUMBERED.fetch_sub(1, Full);
+            }
+        }
+    }
+}
+
 /// A card that is known to the offloads until this is dropped.
 pub(crate) struct Registration {
     card: Card,
+    _number: Number,
 }
 
 impl Registration {
     /// Makes `card` known.
     pub(crate) fn new(card: Card) -> Result<Self> {
+        let number = Number::new(card.id());
         CARDS.lock().push(card.clone(), GFP_ATOMIC)?;
         changed();
-        Ok(Self { card })
+        Ok(Self {
+            card,
+            _number: number,
+        })
     }
 }
 
@@ -274,6 +311,12 @@ pub(crate) fn all() -> Result<KVec<Card>> {
         };
         copy.reserve(count, GFP_KERNEL)?;
     }
+}
+
+/// Whether this may be the network device of a card, or `None` one (any context). False if there is none.
+pub(super) fn may_be(id: Option<DeviceId>) -> bool {
+    let is_it = |number| id.map_or(number != 0, |id| number == id.number());
+    NUMBERS.iter().any(|place| is_it(place.load(Relaxed))) || UNNUMBERED.load(Relaxed) != 0
 }
 
 /// The card whose network device this is (process context).

@@ -36,11 +36,13 @@ use crate::net::{
         Tree, //
     },
     sock::{
-        Locked,
         NetId,
         Socket, //
     },
-    ulp,
+    ulp::{
+        self,
+        UlpLocked, //
+    },
     weak::Port, //
 };
 use acceltcp_abi::setup::ListenRule;
@@ -154,17 +156,18 @@ impl Seen {
 }
 
 /// Enters or updates a listener which has `options`; takes it out when it asks for nothing (process context).
-pub(crate) fn update(sk: Locked<'_>, options: &Options) {
+pub(crate) fn update(sk: &UlpLocked<'_, Options>) {
+    let options = sk.data();
     let why = template::ineligible(&sk.listener_info(), options);
     if why == reason::NOT_ASKED || why == reason::NOT_LISTENING {
-        if ulp::remove_listener::<Options>(sk) {
+        if sk.remove_listener() {
             removed();
         }
         return;
     }
-    let new = || Listener::new(*sk);
+    let new = || Listener::new(***sk);
     // Without memory it stays with the host, until something changes or its status is asked for.
-    let changed = ulp::update_listener::<Options, _>(sk, new, |l| l.look(*sk, options));
+    let changed = sk.update_listener(new, |l| l.look(***sk, options));
     if let Ok(Some(true)) = changed {
         device::wake_all();
     }
@@ -179,9 +182,7 @@ pub(crate) fn removed() {
 /// Looks at all listeners again, as sysctls and options may have changed that nobody tells of.
 pub(super) fn refresh() {
     LISTENERS.for_each(|sk, listener| {
-        if let Some(options) = ulp::data::<Options>(sk) {
-            listener.look(sk, &options);
-        }
+        ulp::peek(sk, |options: &Options| listener.look(sk, options));
     });
 }
 
@@ -201,7 +202,11 @@ pub(super) fn for_each(mut f: impl FnMut(&Seen)) -> u64 {
 /// Why connections of a listener are set up by the host, and its rules on all cards, as things are now (process
 /// context).
 pub(crate) fn status(sk: Socket<'_>, options: &Options) -> Result<(u32, u32)> {
-    sk.with_lock(|sk| update(sk, options));
+    sk.with_lock(|mut sk| {
+        if let Some(locked) = UlpLocked::new(&mut sk) {
+            update(&locked);
+        }
+    });
     let why = template::ineligible(&sk.listener_info(), options);
     if why != reason::NONE {
         return Ok((why, 0));

@@ -43,25 +43,40 @@ use kernel::prelude::*;
 
 /// Everything that the offloads have registered with the kernel.
 pub(crate) struct Offload {
-    // In this order: nobody is given the ULP, no new sockets, no hooks, then no settings.
+    // In this order: nobody is given the ULP, no hooks, no settings, then nothing that readers may have still.
     _policy: policy::Policy,
-    _ulp: ulp::Registration,
     _hooks: netfilter::Registration<accept::Hook>,
     _settings: pernet::Registration,
+    _freed: ulp::Barrier,
 }
 
 impl Offload {
-    /// Registers everything.
-    pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
+    /// Registers everything but what lets in applications.
+    pub(crate) fn new() -> Result<Self> {
         accept::init();
+        let freed = ulp::Barrier::new();
         let settings = netns::register()?;
         let hooks = netfilter::Registration::new()?;
-        let ulp = ulp::Registration::new::<socket::Options>(module)?;
         Ok(Self {
             _policy: policy::Policy::new()?,
-            _ulp: ulp,
             _hooks: hooks,
             _settings: settings,
+            _freed: freed,
+        })
+    }
+}
+
+/// Lets applications in, until it is dropped. To be made last of all, and to be dropped first: there is no way back from a
+/// socket that has the ULP but its end.
+pub(crate) struct Open {
+    _ulp: ulp::Registration,
+}
+
+impl Open {
+    /// Registers the ULP.
+    pub(crate) fn new(module: &'static ThisModule) -> Result<Self> {
+        Ok(Self {
+            _ulp: ulp::Registration::new::<socket::Options>(module)?,
         })
     }
 }

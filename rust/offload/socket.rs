@@ -20,13 +20,13 @@ use crate::net::{
     listeners::Listeners,
     netfilter,
     skb::SkBuff,
-    sock::{
-        Locked,
-        Socket, //
-    },
+    sock::Socket,
     ulp::{
+        self,
         OptionValue,
-        Ulp, //
+        Shared,
+        Ulp,
+        UlpLocked, //
     },
 };
 use kernel::{
@@ -150,12 +150,12 @@ impl Options {
         &self.forecast
     }
 
-    fn new(netns: Arc<Netns>, flags: u32) -> Result<Arc<Self>> {
+    fn new(netns: Arc<Netns>, flags: u32) -> Result<Shared<Self>> {
         Self::make(netns, flags, 0, None)
     }
 
     /// What the rule of this number says for `sk`.
-    pub(super) fn by_policy(sk: Socket<'_>, id: u32, rule: &Rule) -> Result<Arc<Self>> {
+    pub(super) fn by_policy(sk: Socket<'_>, id: u32, rule: &Rule) -> Result<Shared<Self>> {
         Self::make(Netns::of(sk)?, rule.offloads, id, rule.max_data)
     }
 
@@ -173,31 +173,34 @@ impl Options {
         asked: u32,
         policy: u32,
         max_data: Option<u32>,
-    ) -> Result<Arc<Self>> {
+    ) -> Result<Shared<Self>> {
         let max_data = max_data.map_or(usize::MAX, |bytes| bytes as usize);
-        Ok(Arc::new(
-            Self {
-                asked,
-                policy,
-                max_data,
-                forecast: Forecast::new(),
-                netns,
-            },
-            GFP_KERNEL,
-        )?)
+        Shared::new(Self {
+            asked,
+            policy,
+            max_data,
+            forecast: Forecast::new(),
+            netns,
+        })
     }
 }
+
+static OPS: ulp::Ops<Options> = ulp::Ops::new();
 
 impl Ulp for Options {
     const NAME: &'static CStr = c"acceltcp";
     const LEVEL: c_int = SOL_ACCELTCP;
     type Listener = listen::Listener;
 
+    fn ops() -> &'static ulp::Ops<Self> {
+        &OPS
+    }
+
     fn listeners() -> &'static Listeners<Self::Listener> {
         listen::list()
     }
 
-    fn init(sk: Socket<'_>) -> Result<Arc<Self>> {
+    fn init(sk: Socket<'_>) -> Result<Shared<Self>> {
         if sk.is_mptcp() {
             return Err(EOPNOTSUPP);
         }
@@ -206,10 +209,10 @@ impl Ulp for Options {
 
     fn set_option(
         sk: Socket<'_>,
-        data: &Arc<Self>,
+        data: &Shared<Self>,
         option: c_int,
         value: &OptionValue,
-    ) -> Result<Option<Arc<Self>>> {
+    ) -> Result<Option<Shared<Self>>> {
         match option {
             ACCELTCP_OFFLOAD => {}
             ACCELTCP_SPLICE if data.netns.offloads() & flag::SPLICE == 0 => return Err(EOPNOTSUPP),
@@ -243,7 +246,7 @@ impl Ulp for Options {
 
     fn get_option(
         sk: Socket<'_>,
-        data: &Arc<Self>,
+        data: &Shared<Self>,
         option: c_int,
         to: &mut [u8; 64],
     ) -> Result<usize> {
@@ -267,13 +270,13 @@ impl Ulp for Options {
         Ok(count * 4)
     }
 
-    fn claim(data: &Arc<Self>) -> Option<Result<Arc<Self>>> {
+    fn claim(data: &Self) -> Option<Result<Shared<Self>>> {
         // As a socket begins that is given the ULP by its application.
         (data.policy() != 0).then(|| Self::new(data.netns.clone(), 0))
     }
 
-    fn changed(sk: Locked<'_>, data: &Arc<Self>) {
-        listen::update(sk, data);
+    fn changed(sk: &UlpLocked<'_, Self>) {
+        listen::update(sk);
     }
 
     fn closed() {
@@ -287,6 +290,14 @@ impl Ulp for Options {
 
     fn parting(sk: Socket<'_>) {
         splice::parting(sk);
+    }
+
+    fn left(id: usize) {
+        splice::left(id);
+    }
+
+    fn gave_way() {
+        count(Counter::fallback_other_ulp);
     }
 
     fn answers(data: &Self) -> bool {
@@ -306,7 +317,11 @@ impl Ulp for Options {
         count(Counter::teardown_held);
     }
 
-    fn closing(sk: Locked<'_>, data: &Arc<Self>) -> bool {
-        data.flags() & flag::TEARDOWN != 0 && teardown::hand_over(sk, data)
+    fn may_close(sk: Socket<'_>, data: &Self) -> bool {
+        data.flags() & flag::TEARDOWN != 0 && teardown::may_hand_over(sk)
+    }
+
+    fn closing(sk: &UlpLocked<'_, Self>) -> bool {
+        teardown::hand_over(sk)
     }
 }

@@ -24,8 +24,12 @@ use crate::net::{
         Closing,
         Stays, //
     },
-    sock::Locked,
-    trace, //
+    sock::{
+        Locked,
+        Socket, //
+    },
+    trace,
+    ulp::UlpLocked, //
 };
 use acceltcp_abi::{
     meta::TxMeta,
@@ -43,16 +47,28 @@ const MAX_DATA: usize = u16::MAX as usize - METADATA - Closing::HEADERS;
 
 /// Hands `sk`, which its last user closes, over to a card (process context). Returns whether the card has it: then the
 /// host is to forget it at once.
-pub(super) fn hand_over(sk: Locked<'_>, options: &Options) -> bool {
-    let result = try_hand_over(sk, options);
+pub(super) fn hand_over(sk: &UlpLocked<'_, Options>) -> bool {
+    let result = try_hand_over(sk, sk.data());
     if let Err(why) = result {
-        trace::not_handed_over(sk, counters::name(why));
+        trace::not_handed_over(***sk, counters::name(why));
     }
     count(result.err().unwrap_or(Counter::teardown_handed_over));
     result.is_ok()
 }
 
-fn try_hand_over(sk: Locked<'_>, options: &Options) -> Result<(), Counter> {
+/// Whether [`hand_over`] is of use for `sk`, which its last user closes (not locked): not when its frames go somewhere else than to
+/// a card.
+pub(super) fn may_hand_over(sk: Socket<'_>) -> bool {
+    if device::may_be(sk.egress()) {
+        return true;
+    }
+    let why = Counter::teardown_no_card;
+    trace::not_handed_over(sk, counters::name(why));
+    count(why);
+    false
+}
+
+fn try_hand_over(sk: &Locked<'_>, options: &Options) -> Result<(), Counter> {
     let closing = Closing::new(sk).map_err(reason)?;
     let len = closing.len as usize;
     let Some(card) = device::find(closing.device()) else {

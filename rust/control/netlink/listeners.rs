@@ -40,8 +40,8 @@ fn put(message: &mut Message<'_>, held: &SockRef) -> Result {
     let sk = held.get();
     let info = sk.listener_info();
     // Closed meanwhile: told as far as it can be.
-    let has = sk.with_lock(|sk| match sk.state() {
-        State::Listen => ulp::find::<Options>(sk),
+    let has = sk.with_lock(|mut sk| match sk.state() {
+        State::Listen => ulp::shared::<Options>(&mut sk),
         _ => Has::Nothing,
     });
     let address = match info.is_v4() {

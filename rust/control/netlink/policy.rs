@@ -124,7 +124,9 @@ fn read(request: &Request<'_>) -> Result<Rule> {
 fn followers(net: NetId) -> Result<KVVec<u32>> {
     let mut ids = KVVec::new();
     for held in &listening::all(Some(net))? {
-        let has = held.get().with_lock(ulp::find::<Options>);
+        let has = held
+            .get()
+            .with_lock(|mut sk| ulp::shared::<Options>(&mut sk));
         if let Has::This(options) = has {
             ids.push(options.policy(), GFP_KERNEL)?;
         }

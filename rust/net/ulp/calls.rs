@@ -3,17 +3,23 @@
 //! What applications do with sockets that have the ULP.
 
 use super::{
-    base,
-    copy,
-    data,
-    exchange,
+    changed,
     find,
-    holding,
-    ops,
+    give_way,
+    ops::{
+        base,
+        Closing,
+        Kind,
+        ModuleUse, //
+    },
+    peek,
+    shared,
     socket,
     Has,
     OptionValue,
-    Ulp, //
+    Shared,
+    Ulp,
+    UlpLocked, //
 };
 use crate::{
     bindings,
@@ -31,66 +37,44 @@ use kernel::{
         from_result,
         to_result, //
     },
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 
 /// Level and option by which kTLS and others are put on a socket.
-const TCP_ULP: c_int = bindings::TCP_ULP as c_int;
-
-/// A use of the module by one of these functions, which may sleep while another thread has the socket give up
-/// the ULP. They return into the module's text, which `exit` waits for by `synchronize_rcu_tasks()`.
-pub(super) struct ModuleUse(());
-
-impl ModuleUse {
-    pub(super) fn new() -> Self {
-        // SAFETY: The caller's socket has the ULP, so there is a use of the module already.
-        unsafe { bindings::acceltcp_module_get((*ops()).owner) };
-        Self(())
-    }
-}
-
-impl Drop for ModuleUse {
-    fn drop(&mut self) {
-        // SAFETY: The use of `new()`.
-        unsafe { bindings::module_put((*ops()).owner) };
-    }
-}
+const TCP_ULP: (c_int, c_int) = (bindings::SOL_TCP as c_int, bindings::TCP_ULP as c_int);
 
 /// # Safety
 ///
 /// See [`socket`].
 pub(super) unsafe extern "C" fn close<U: Ulp>(sk: *mut bindings::sock, timeout: c_long) {
-    // SAFETY: See `socket()`.
+    // SAFETY: The socket is alive.
     let sk = unsafe { socket(sk) };
-    let family = sk.family();
-    U::parting(sk);
-    if sk.state() == State::Other {
-        if let Some(data) = data::<U>(sk) {
-            sk.with_lock(|locked| {
-                if U::closing(locked, &data) {
-                    // SAFETY: The socket is alive and locked, and this its base.
-                    unsafe {
-                        bindings::acceltcp_closing_forget(
-                            sk.as_raw(),
-                            base(family),
-                            Some(late::<U>),
-                        );
-                    };
-                }
-            });
-        }
+    // No reference to the module is needed otherwise: see `ops`.
+    let _closing = (sk.state() == State::Listen).then(Closing::new::<U>);
+    // SAFETY: The socket is alive.
+    let kind = U::ops().kind(unsafe { bindings::acceltcp_prot(sk.as_raw()) });
+    if matches!(kind, Some(Kind::Quiesced | Kind::Joined)) {
+        U::parting(sk);
     }
-    let _module = ModuleUse::new();
-    // SAFETY: The base has this operation. It may give up the socket's reference to the module.
+    let may_go = sk.state() == State::Other && peek(sk, |data: &U| U::may_close(sk, data)) == Some(true);
+    if may_go {
+        sk.with_lock(|mut sk| {
+            if let Some(locked) = UlpLocked::<U>::new(&mut sk) {
+                if U::closing(&locked) {
+                    locked.forget();
+                }
+            }
+        });
+    }
+    // SAFETY: The base has this operation. It gives up the socket's reference to the module.
     unsafe {
-        if let Some(close) = (*base(family)).close {
+        if let Some(close) = (*base(sk.family())).close {
             close(sk.as_raw(), timeout);
         }
     }
 }
 
-/// Called by who releases the lock of `sk`, which a card has got meanwhile.
+/// Called by who releases the lock of `sk`, which a device has got meanwhile.
 ///
 /// # Safety
 ///
@@ -99,12 +83,14 @@ pub(in crate::net) unsafe extern "C" fn late<U: Ulp>(
     sk: *mut bindings::sock,
     skb: *mut bindings::sk_buff,
 ) -> c_int {
-    // SAFETY: See `socket()`; the frame is ours.
+    // SAFETY: The socket is alive; the frame is ours.
     let (sk, frame) = unsafe { (socket(sk), SkBuff::from_raw(NonNull::new_unchecked(skb))) };
     U::came_late(sk, frame);
     0
 }
 
+/// The first writes of a connection whose answer may wait.
+///
 /// # Safety
 ///
 /// See [`socket`].
@@ -113,28 +99,33 @@ pub(super) unsafe extern "C" fn sendmsg<U: Ulp>(
     msg: *mut bindings::msghdr,
     size: usize,
 ) -> c_int {
-    // SAFETY: See `socket()`.
+    // SAFETY: The socket is alive.
     let sk = unsafe { socket(sk) };
-    let _module = ModuleUse::new();
-    let data = data::<U>(sk);
-    let wait_ns = data.as_ref().map_or(0, |data| U::wait_ns(data));
-    let mut result = 0;
+    let _module = match ModuleUse::new::<U>() {
+        Ok(module) => module,
+        Err(restart) => return restart,
+    };
     // SAFETY: The socket is alive and not locked, the message the caller's.
-    let what = unsafe { bindings::acceltcp_write(sk.as_raw(), msg, size, wait_ns, &mut result) };
-    match what {
-        bindings::acceltcp_write_ACCELTCP_WRITE_HELD => {
-            if let Some(data) = data {
-                U::held(&data);
+    let plain = unsafe { bindings::acceltcp_write_begin(sk.as_raw(), msg) };
+    sk.with_lock(|mut sk| {
+        let wait_ns = match UlpLocked::<U>::new(&mut sk) {
+            Some(locked) if plain => U::wait_ns(locked.data()),
+            _ => 0,
+        };
+        let mut result = 0;
+        // SAFETY: The socket is alive and locked, the message the caller's. The lock may be given up in between: nothing is
+        // borrowed from it.
+        let what =
+            unsafe { bindings::acceltcp_write(sk.as_raw(), msg, size, wait_ns, &mut result) };
+        if let Some(mut locked) = UlpLocked::<U>::new(&mut sk) {
+            match what {
+                bindings::acceltcp_write_ACCELTCP_WRITE_HELD => U::held(locked.data()),
+                bindings::acceltcp_write_ACCELTCP_WRITE_HELD_TOO => {}
+                _ => locked.stop_holding(),
             }
         }
-        bindings::acceltcp_write_ACCELTCP_WRITE_HELD_TOO => {}
-        // SAFETY: The socket is alive; both are copies of its base.
-        _ => unsafe {
-            let family = sk.family();
-            bindings::acceltcp_prot_change(sk.as_raw(), holding(family), copy(family));
-        },
-    }
-    result
+        result
+    })
 }
 
 /// # Safety
@@ -147,38 +138,24 @@ pub(super) unsafe extern "C" fn setsockopt<U: Ulp>(
     value: bindings::sockptr_t,
     len: c_uint,
 ) -> c_int {
-    // SAFETY: See `socket()`.
+    // SAFETY: The socket is alive.
     let sk = unsafe { socket(sk) };
-    let _module = ModuleUse::new();
+    let _module = match ModuleUse::new::<U>() {
+        Ok(module) => module,
+        Err(restart) => return restart,
+    };
     if level == U::LEVEL {
-        let value = OptionValue {
-            value,
-            len: len as usize,
-        };
-        return from_result(|| {
-            let own = data::<U>(sk).ok_or(ENOPROTOOPT)?;
-            if let Some(new) = U::set_option(sk, &own, option, &value)? {
-                replace(sk, new);
-            }
-            changed::<U>(sk);
-            Ok(0)
-        });
+        let value = OptionValue::new(value, len);
+        return from_result(|| set_option::<U>(sk, option, &value).map(|()| 0));
     }
-    if level == bindings::SOL_TCP as c_int && option == TCP_ULP && sk.state() == State::Other {
-        return give_way::<U>(sk, level, option, value, len);
+    // What waits must not find itself corked.
+    // SAFETY: The socket is alive and not locked.
+    unsafe { bindings::acceltcp_let_go(sk.as_raw()) };
+    if (level, option) == TCP_ULP {
+        return give_way::set_ulp::<U>(sk, value, len);
     }
-    if level == bindings::SOL_TCP as c_int && option == TCP_ULP && sk.state() == State::Listen {
-        let value = OptionValue {
-            value,
-            len: len as usize,
-        };
-        if let Some(claimed) = claim::<U>(sk, &value) {
-            return from_result(|| claimed.map(|()| 0));
-        }
-    }
-    // SAFETY: The base has this operation. What waits must not find itself corked.
+    // SAFETY: The base has this operation.
     let result = unsafe {
-        bindings::acceltcp_let_go(sk.as_raw());
         (*base(sk.family()))
             .setsockopt
             .map_or(ENOPROTOOPT.to_errno(), |set| {
@@ -186,89 +163,36 @@ pub(super) unsafe extern "C" fn setsockopt<U: Ulp>(
             })
     };
     if result == 0 && sk.state() == State::Listen {
-        changed::<U>(sk);
+        sk.with_lock(|mut sk| {
+            if let Some(locked) = UlpLocked::<U>::new(&mut sk) {
+                changed(&locked);
+            }
+        });
     }
     result
 }
 
-/// Something that may bear on a listener has happened to `sk`.
-fn changed<U: Ulp>(sk: Socket<'_>) {
-    sk.with_lock(|locked| {
-        if let Some(data) = data::<U>(sk) {
-            U::changed(locked, &data);
-        }
-    });
+/// A reference to the data of a socket. `ENOPROTOOPT` when it has lost the ULP meanwhile.
+fn data<U: Ulp>(sk: Socket<'_>) -> Result<Shared<U>> {
+    match sk.with_lock(|mut sk| shared(&mut sk)) {
+        Has::This(data) => Ok(data),
+        Has::Nothing | Has::Other => Err(ENOPROTOOPT),
+    }
 }
 
-/// An application asks for the ULP of a listening socket that was given it: from then on it is the application's.
-fn claim<U: Ulp>(sk: Socket<'_>, value: &OptionValue) -> Option<Result> {
-    if !value.names::<U>() {
-        return None;
-    }
-    sk.with_lock(|sk| {
-        let Has::This(data) = find::<U>(sk) else {
-            return None;
-        };
-        Some(U::claim(&data)?.map(|new| {
-            exchange(sk, new.clone());
-            U::changed(sk, &new);
-        }))
+fn set_option<U: Ulp>(sk: Socket<'_>, option: c_int, value: &OptionValue) -> Result {
+    let own = data::<U>(sk)?;
+    let Some(new) = U::set_option(sk, &own, option, value)? else {
+        return Ok(());
+    };
+    sk.with_lock(|mut sk| match find::<U>(&mut sk) {
+        Has::This(mut locked) => {
+            locked.replace(new);
+            changed(&locked);
+            Ok(())
+        }
+        Has::Nothing | Has::Other => Err(ENOPROTOOPT),
     })
-}
-
-/// Puts `new` in the place of the data of `sk`.
-fn replace<U: Ulp>(sk: Socket<'_>, new: Arc<U>) {
-    let old = sk.with_lock(|_| {
-        // SAFETY: The socket is alive and locked, and has the ULP.
-        unsafe {
-            let old = bindings::acceltcp_ulp_data(sk.as_raw()).cast::<U>();
-            bindings::acceltcp_ulp_set_data(sk.as_raw(), new.into_raw().cast_mut().cast());
-            old
-        }
-    });
-    // SAFETY: A grace period later nobody can be about to take a reference from the old pointer.
-    unsafe {
-        bindings::synchronize_rcu();
-        drop(Arc::from_raw(old.cast_const()));
-    }
-}
-
-/// Lets another ULP have a connection, as there can be one only: kTLS on an accepted socket goes first.
-fn give_way<U: Ulp>(
-    sk: Socket<'_>,
-    level: c_int,
-    option: c_int,
-    value: bindings::sockptr_t,
-    len: c_uint,
-) -> c_int {
-    let family = sk.family();
-    let data = sk.with_lock(|_| {
-        // A listener keeps the ULP, which keeps a list of them.
-        if sk.state() != State::Other {
-            return None;
-        }
-        let data = data::<U>(sk)?;
-        // SAFETY: The socket is alive and locked, and has the ULP.
-        unsafe { bindings::acceltcp_ulp_drop(sk.as_raw(), base(family)) };
-        Some(data)
-    });
-    let Some(data) = data else {
-        return ENOPROTOOPT.to_errno();
-    };
-    // SAFETY: The base has this operation. The socket's reference goes; `data` is another one, and so is the
-    // one to the module that a caller within it needs: it is given back below.
-    let result = unsafe {
-        drop(Arc::from_raw(Arc::as_ptr(&data)));
-        (*base(family))
-            .setsockopt
-            .map_or(ENOPROTOOPT.to_errno(), |set| {
-                set(sk.as_raw(), level, option, value, len)
-            })
-    };
-    // SAFETY: The socket's reference to the module. We return into the module's text, which `exit` waits for
-    // by `synchronize_rcu_tasks()`.
-    unsafe { bindings::module_put((*ops()).owner) };
-    result
 }
 
 /// # Safety
@@ -281,27 +205,38 @@ pub(super) unsafe extern "C" fn getsockopt<U: Ulp>(
     to: *mut c_char,
     len: *mut c_int,
 ) -> c_int {
-    // SAFETY: See `socket()`.
+    // SAFETY: The socket is alive.
     let sk = unsafe { socket(sk) };
-    let _module = ModuleUse::new();
-    if level != U::LEVEL {
-        // SAFETY: The base has this operation.
-        return unsafe {
-            (*base(sk.family()))
-                .getsockopt
-                .map_or(ENOPROTOOPT.to_errno(), |get| {
-                    get(sk.as_raw(), level, option, to, len)
-                })
-        };
+    let _module = match ModuleUse::new::<U>() {
+        Ok(module) => module,
+        Err(restart) => return restart,
+    };
+    if level == U::LEVEL {
+        return from_result(|| {
+            let mut value = [0; 64];
+            let size = U::get_option(sk, &data::<U>(sk)?, option, &mut value)?.min(value.len());
+            // SAFETY: The copy checks the user's pointers; `value` has `size` bytes.
+            to_result(unsafe {
+                bindings::acceltcp_put_user(to, len, value.as_ptr().cast(), size as c_int)
+            })?;
+            Ok(0)
+        });
     }
-    from_result(|| {
-        let data = data::<U>(sk).ok_or(ENOPROTOOPT)?;
-        let mut value = [0; 64];
-        let size = U::get_option(sk, &data, option, &mut value)?.min(value.len());
-        // SAFETY: The copy checks the user's pointers; `value` has `size` bytes.
-        to_result(unsafe {
-            bindings::acceltcp_put_user(to, len, value.as_ptr().cast(), size as c_int)
-        })?;
-        Ok(0)
-    })
+    // The TCP stack reads the name between two accesses to the user's memory, and would not see the ULP go.
+    if (level, option) == TCP_ULP && data::<U>(sk).is_ok() {
+        let mut name = [0u8; bindings::TCP_ULP_NAME_MAX as usize];
+        for (to, from) in name.iter_mut().zip(U::NAME.to_bytes()) {
+            *to = *from;
+        }
+        // SAFETY: The copy checks the user's pointers; the name is as long as names may be.
+        return unsafe { bindings::acceltcp_put_ulp_name(to, len, name.as_ptr().cast()) };
+    }
+    // SAFETY: The base has this operation.
+    unsafe {
+        (*base(sk.family()))
+            .getsockopt
+            .map_or(ENOPROTOOPT.to_errno(), |get| {
+                get(sk.as_raw(), level, option, to, len)
+            })
+    }
 }

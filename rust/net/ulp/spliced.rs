@@ -6,9 +6,12 @@
 
 use super::{
     calls,
-    calls::ModuleUse,
+    ops::{
+        base,
+        Kind,
+        ModuleUse, //
+    },
     socket,
-    spliced,
     Ulp, //
 };
 use crate::bindings;
@@ -17,7 +20,7 @@ use kernel::prelude::*;
 /// Puts the operations of connections at rest into `proto`, a copy of those with the ULP.
 pub(super) fn replace<U: Ulp>(proto: &mut bindings::proto) {
     proto.sendmsg = Some(sendmsg);
-    proto.recvmsg = Some(recvmsg);
+    proto.recvmsg = Some(recvmsg::<U>);
     proto.setsockopt = Some(setsockopt::<U>);
     proto.disconnect = Some(disconnect);
     proto.shutdown = Some(shutdown);
@@ -39,24 +42,27 @@ unsafe extern "C" fn sendmsg(
 /// # Safety
 ///
 /// See [`socket`].
-unsafe extern "C" fn recvmsg(
+unsafe extern "C" fn recvmsg<U: Ulp>(
     sk: *mut bindings::sock,
     msg: *mut bindings::msghdr,
     len: usize,
     flags: c_int,
 ) -> c_int {
-    // SAFETY: See `socket()`.
+    // SAFETY: The socket is alive.
     let sk = unsafe { socket(sk) };
-    let _module = ModuleUse::new();
-    let resting = spliced(sk.family());
+    let _module = match ModuleUse::new::<U>() {
+        Ok(module) => module,
+        Err(restart) => return restart,
+    };
+    let quiesced = U::ops().proto(Kind::Quiesced, sk.family());
     // SAFETY: The socket is alive and not locked.
-    let err = unsafe { bindings::acceltcp_splice_wait(sk.as_raw(), resting, flags) };
+    let err = unsafe { bindings::acceltcp_splice_wait(sk.as_raw(), quiesced, flags) };
     if err != 0 {
         return err;
     }
     // SAFETY: The base has this operation.
     unsafe {
-        (*super::base(sk.family()))
+        (*base(sk.family()))
             .recvmsg
             .map_or(ENOTCONN.to_errno(), |receive| {
                 receive(sk.as_raw(), msg, len, flags)

@@ -45,7 +45,8 @@ use crate::net::{
     },
     ulp::{
         self,
-        Has, //
+        Has,
+        TakenOff, //
     },
     work::{
         Job,
@@ -339,12 +340,15 @@ fn look(held: &SockRef, new: bool) {
         count(Counter::policy_no_memory);
         return;
     }
-    sk.with_lock(|sk| {
+    let taken_off = sk.with_lock(|mut sk| {
         // It may have been closed, or have been looked at, meanwhile.
-        if sk.state() == State::Listen {
-            apply(sk, new);
+        match sk.state() {
+            State::Listen => apply(&mut sk, new),
+            _ => None,
         }
     });
+    // Not with the socket locked.
+    drop(taken_off);
 }
 
 /// The rule for a listening socket.
@@ -358,39 +362,41 @@ fn choose(sk: Socket<'_>) -> Option<Entry> {
         .copied()
 }
 
-/// Gives a listening socket what its rule says.
-fn apply(sk: Locked<'_>, new: bool) {
-    let chosen = choose(*sk);
+/// Gives a listening socket what its rule says. Returns what it had, if that is nothing any more.
+fn apply(sk: &mut Locked<'_>, new: bool) -> Option<TakenOff<Options>> {
+    let socket = **sk;
+    let mut taken_off = None;
+    let chosen = choose(socket);
     let wanted = chosen.filter(|entry| entry.rule.offloads != 0);
     let why = match (ulp::find::<Options>(sk), wanted) {
         // The application knows what it wants.
-        (Has::This(own), _) if own.policy() == 0 => return,
-        (Has::This(own), Some(entry)) => {
-            if own.policy() == entry.id {
-                return;
+        (Has::This(own), _) if own.data().policy() == 0 => return None,
+        (Has::This(mut own), Some(entry)) => {
+            if own.data().policy() == entry.id {
+                return None;
             }
-            match Options::by_policy(*sk, entry.id, &entry.rule) {
+            match Options::by_policy(socket, entry.id, &entry.rule) {
                 Ok(options) => {
-                    ulp::exchange(sk, options.clone());
-                    listen::update(sk, &options);
+                    own.replace(options);
+                    listen::update(&own);
                     reason::NONE
                 }
                 Err(_) => reason::NO_MEMORY,
             }
         }
-        (Has::This(_), None) => {
-            ulp::detach::<Options>(sk);
+        (Has::This(own), None) => {
+            taken_off = Some(own.take_off(true));
             count(Counter::policy_withdrawn);
             reason::NONE
         }
         (_, None) => reason::NONE,
-        (_, Some(_)) if sk.is_mptcp() => reason::MPTCP,
+        (_, Some(_)) if socket.is_mptcp() => reason::MPTCP,
         (Has::Other, Some(_)) => reason::OTHER_ULP,
-        (Has::Nothing, Some(_)) if sk.listener_info().authenticated => reason::AUTHENTICATED,
-        (Has::Nothing, Some(entry)) => match Options::by_policy(*sk, entry.id, &entry.rule) {
-            Ok(options) => match ulp::attach(sk, options.clone()) {
-                Ok(()) => {
-                    listen::update(sk, &options);
+        (Has::Nothing, Some(_)) if socket.listener_info().authenticated => reason::AUTHENTICATED,
+        (Has::Nothing, Some(entry)) => match Options::by_policy(socket, entry.id, &entry.rule) {
+            Ok(options) => match ulp::attach(sk, options) {
+                Ok(own) => {
+                    listen::update(&own);
                     reason::NONE
                 }
                 Err(_) => reason::OTHER_ULP,
@@ -401,6 +407,7 @@ fn apply(sk: Locked<'_>, new: bool) {
     if let Some(entry) = chosen {
         note(entry.id, why, new);
     }
+    taken_off
 }
 
 /// Notes what has become of a socket whose rule is `id`. A refusal is noted once: when the socket or the rule is new.

@@ -39,15 +39,15 @@ use crate::net::{
         Stays, //
     },
     global::global,
-    sock::{
-        Locked,
-        Socket, //
-    },
+    sock::Socket,
     splice::{
         self,
         NamedSocket, //
     },
-    ulp, //
+    ulp::{
+        Quiesced,
+        UlpLocked, //
+    }, //
 };
 use acceltcp_abi::{
     meta::TxMeta,
@@ -64,13 +64,7 @@ use kernel::{
         RBTree,
         RBTreeNode, //
     },
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
+    sync::Arc,
     time::{
         Delta,
         Instant,
@@ -103,13 +97,7 @@ global! {
     static SPLICED: Spin<Tree> = Tree(RBTree::new());
 }
 
-/// How many there are.
-static COUNT: Atomic<u32> = Atomic::new(0);
-
 fn find(sk: Socket<'_>) -> Option<Arc<Pair>> {
-    if COUNT.load(Relaxed) == 0 {
-        return None;
-    }
     SPLICED.lock().0.get(&sk.id()).cloned()
 }
 
@@ -131,7 +119,9 @@ pub(super) fn start(
     if a.id() == b.id() {
         return Err(EINVAL);
     }
-    ulp::data::<Options>(b).ok_or(ENOPROTOOPT)?;
+    if !b.with_lock(|mut sk| UlpLocked::<Options>::new(&mut sk).is_some()) {
+        return Err(ENOPROTOOPT);
+    }
     if a.net() != b.net() {
         return Err(EXDEV);
     }
@@ -176,78 +166,103 @@ fn attempt(
     for (from, to) in [(a, b), (b, a)] {
         splice::pass_on(from, to, buffer)?;
     }
-    splice::with_both(a, b, |ends| hand_over(ends, netns, flags, idle_ms))
+    splice::with_both(a, b, |[mut a, mut b]| {
+        let sockets = [UlpLocked::new(&mut a), UlpLocked::new(&mut b)];
+        let [Some(a), Some(b)] = sockets else {
+            return Err(ENOPROTOOPT);
+        };
+        hand_over([a, b], netns, flags, idle_ms)
+    })
 }
 
 fn is_active(sk: Socket<'_>) -> bool {
     find(sk).is_some_and(|pair| pair.known().phase == Phase::Active)
 }
 
-fn hand_over(sockets: [Locked<'_>; 2], netns: &Arc<Netns>, flags: u32, idle_ms: u32) -> Result {
-    let [a, b] = sockets;
-    let ends = [
+fn hand_over(
+    sockets: [UlpLocked<'_, Options>; 2],
+    netns: &Arc<Netns>,
+    flags: u32,
+    idle_ms: u32,
+) -> Result {
+    let [a, b] = &sockets;
+    let closing = [
         Closing::spliced(a).map_err(reason)?,
         Closing::spliced(b).map_err(reason)?,
     ];
-    if ends[0].device() != ends[1].device() {
+    if closing[0].device() != closing[1].device() {
         return Err(EXDEV);
     }
-    let Some(card) = device::find(ends[0].device()) else {
+    let Some(card) = device::find(closing[0].device()) else {
         return Err(ENODEV);
     };
-    check(&ends)?;
+    check(&closing)?;
     let max_frame = match card.pairs().max_frame() {
         0 => return Err(ENODEV),
         most => most,
     };
-    let len = ends[0].len as usize + ends[1].len as usize;
+    let data = closing.each_ref().map(|end| end.len as usize);
+    let len = data[0] + data[1];
     if len > MAX_DATA || len + 2 * Closing::HEADERS > max_frame {
         return Err(EAGAIN);
     }
-    let (frame, second, tracked) = splice::frame(&ends, METADATA).map_err(reason)?;
+    let (frame, second, tracked) = splice::frame(&closing, METADATA).map_err(reason)?;
     let second = u16::try_from(second)?;
     let detach = flags & DETACH != 0;
     let place = Netns::take(netns, Quota::Pairs).ok_or(EDQUOT)?;
     let pair = card
         .pairs()
-        .enter(|name| Pair::new(card.clone(), name, [*a, *b], &ends, detach, place));
+        .enter(|name| Pair::new(card.clone(), name, [***a, ***b], &closing, detach, place));
     watermark::tell_later(card.pairs());
     let pair = pair?;
-    let give = || {
+    let message = Splice {
+        idle_ms: idle_ms.into(),
+        linger_ms: LINGER_MS.into(),
+        second: second.into(),
+        ends: closing.each_ref().map(end),
+        ..pair.message(kind::INSTALL)
+    };
+    let give = |sockets| {
         let nodes = [
-            RBTreeNode::new(a.id(), pair.clone(), GFP_KERNEL)?,
-            RBTreeNode::new(b.id(), pair.clone(), GFP_KERNEL)?,
+            RBTreeNode::new(pair.ids[0], pair.clone(), GFP_KERNEL)?,
+            RBTreeNode::new(pair.ids[1], pair.clone(), GFP_KERNEL)?,
         ];
-        if !splice::put_to_rest::<Options>(sockets) {
-            return Err(EBUSY);
+        let quiesced = quiesce(sockets)?;
+        match card.splice(frame, &message, data) {
+            Ok(()) => Ok((nodes, quiesced)),
+            Err(err) => {
+                quiesced.into_iter().for_each(Quiesced::resume);
+                Err(err)
+            }
         }
-        let message = Splice {
-            idle_ms: idle_ms.into(),
-            linger_ms: LINGER_MS.into(),
-            second: second.into(),
-            ends: ends.each_ref().map(end),
-            ..pair.message(kind::INSTALL)
-        };
-        let data = ends.each_ref().map(|end| end.len as usize);
-        card.splice(frame, &message, data)
-            .inspect_err(|_| splice::wake(sockets))?;
-        Ok(nodes)
     };
     // What the card has no room for now it may have in a moment.
-    let nodes = give().inspect_err(|_| card.pairs().withdraw((pair.number, pair.generation)))?;
+    let (nodes, quiesced) =
+        give(sockets).inspect_err(|_| card.pairs().withdraw((pair.number, pair.generation)))?;
     // The card has them.
     pair.remember();
     pair.begun();
-    sockets.into_iter().for_each(splice::freeze::<Options>);
+    quiesced.iter().for_each(splice::freeze);
     tracked.into_iter().for_each(splice::Tracked::end);
     for node in nodes {
         let old = SPLICED.lock().0.insert(node);
-        if old.is_none() {
-            COUNT.fetch_add(1, Relaxed);
-        }
         drop(old);
     }
     Ok(())
+}
+
+/// Nobody can write to both sockets any more. `EBUSY`, and nothing has happened, when a card relays one already.
+fn quiesce<'a>(
+    [a, b]: [UlpLocked<'a, Options>; 2],
+) -> Result<[Quiesced<'a, Options>; 2]> {
+    let a = a.quiesce().ok_or(EBUSY)?;
+    match b.quiesce() {
+        Some(b) => Ok([a, b]),
+        None => {
+            a.resume();
+            Err(EBUSY)
+        }
+    }
 }
 
 /// Whether segments of one connection pass for those of the other.
@@ -326,14 +341,16 @@ pub(super) fn info(sk: Socket<'_>, to: &mut [u8; 64]) -> usize {
     words.len() * 8
 }
 
-/// The last user closes `sk` (process context, not locked).
+/// The last user closes `sk`, which is or was spliced (process context, not locked).
 pub(super) fn parting(sk: Socket<'_>) {
-    let Some(pair) = find(sk) else {
-        return;
-    };
-    pair.part(sk);
-    let node = SPLICED.lock().0.remove_node(&sk.id());
-    if node.is_some() {
-        COUNT.fetch_sub(1, Relaxed);
+    if let Some(pair) = find(sk) {
+        pair.part(sk);
     }
+    left(sk.id());
+}
+
+/// Nobody can ask any more what has become of the socket of this number (process context, not locked).
+pub(super) fn left(id: usize) {
+    let node = SPLICED.lock().0.remove_node(&id);
+    drop(node);
 }

@@ -10,7 +10,8 @@ use super::super::{
     },
     device::OffloadDevice,
     late,
-    netns::Place, //
+    netns::Place,
+    socket::Options, //
 };
 use super::ended::{
     self,
@@ -34,7 +35,8 @@ use crate::net::{
     trace::{
         self,
         Spliced, //
-    }, //
+    },
+    ulp::Quiesced, //
 };
 use acceltcp_abi::splice::{
     event,
@@ -278,10 +280,15 @@ impl Pair {
         }
         for (id, end) in self.ids.iter().zip(&mut state.ends) {
             if *id == sk.id() && end.take().is_some() {
-                sk.with_lock(splice::forget::<super::super::socket::Options>);
+                quiesced(sk, splice::forget);
             }
         }
     }
+}
+
+/// Runs `f` with `sk` locked, if a card relays it still.
+fn quiesced<R>(sk: Socket<'_>, f: impl FnOnce(Quiesced<'_, Options>) -> R) -> Option<R> {
+    sk.with_lock(|mut sk| Quiesced::new(&mut sk).map(f))
 }
 
 impl State {
@@ -315,7 +322,7 @@ impl State {
                 ts_recent: now.ts_recent.get(),
                 ts_sent: now.ts_sent.get(),
             };
-            if sk.get().with_lock(|sk| splice::thaw(sk, &now)).is_err() {
+            if let Some(Err(_)) = quiesced(sk.get(), |sk| splice::thaw(sk, &now)) {
                 count(Counter::splice_displaced);
             }
         }
@@ -341,8 +348,7 @@ impl State {
         for (end, (received, sent)) in self.ends.iter_mut().zip([(first, second), (second, first)])
         {
             if let Some(sk) = end.take() {
-                sk.get()
-                    .with_lock(|sk| splice::finish(sk, error, received, sent));
+                quiesced(sk.get(), |sk| splice::finish(sk, error, received, sent));
             }
         }
     }

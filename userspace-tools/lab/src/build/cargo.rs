@@ -69,6 +69,11 @@ const PRODUCTS: &[Product] = &[
         library: false,
     },
     Product {
+        package: "lab-fuzz",
+        file: "lab-fuzz",
+        library: false,
+    },
+    Product {
         package: "lab-count",
         file: "liblab_count.so",
         library: true,

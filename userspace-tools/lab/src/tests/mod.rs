@@ -23,6 +23,7 @@ mod setup;
 mod splice;
 pub(crate) mod summary;
 mod teardown;
+mod ulp;
 pub(crate) mod unit;
 
 use std::{fmt, time::Duration};
@@ -164,6 +165,7 @@ pub(crate) fn all() -> Vec<LabTest> {
     all.extend(setup::tests());
     all.extend(teardown::tests());
     all.extend(splice::tests());
+    all.extend(ulp::tests());
     all.extend(control::tests());
     all.extend(packaging::tests());
     all.extend(debug::tests());

@@ -12,34 +12,35 @@ use crate::session::Session;
 const SCRIPT: &str = concat!(
     include_str!("../teardown/ends.py"),
     include_str!("splice.py"),
+    include_str!("../ulp/ulp.py"),
     include_str!("../commands.py")
 );
 
 /// Port of the guest's listener.
-pub(super) const PORT: u16 = 7000;
+pub(in super::super) const PORT: u16 = 7000;
 /// Port of the server.
-pub(super) const SERVER: u16 = 9000;
+pub(in super::super) const SERVER: u16 = 9000;
 
 /// Addresses of the guest and of the server.
-pub(super) const V4: [&str; 2] = ["10.99.0.2", "10.99.0.1"];
-pub(super) const V6: [&str; 2] = ["fd99:0::2", "fd99:0::1"];
+pub(in super::super) const V4: [&str; 2] = ["10.99.0.2", "10.99.0.1"];
+pub(in super::super) const V6: [&str; 2] = ["fd99:0::2", "fd99:0::1"];
 
 /// The client's socket is "c", the guest's are "a" to it and "b" to the server, whose own is "s".
-pub(super) struct Middle<'a> {
-    pub(super) session: &'a Session,
-    pub(super) client: Peer,
-    pub(super) guest: Peer,
-    pub(super) server: Peer,
+pub(in super::super) struct Middle<'a> {
+    pub(in super::super) session: &'a Session,
+    pub(in super::super) client: Peer,
+    pub(in super::super) guest: Peer,
+    pub(in super::super) server: Peer,
 }
 
 impl<'a> Middle<'a> {
     /// With listeners; that of the guest has the ULP, and asks for these offloads.
-    pub(super) fn new(session: &'a Session, flags: u32) -> Result<Self> {
+    pub(in super::super) fn new(session: &'a Session, flags: u32) -> Result<Self> {
         Self::with(session, Peer::guest_script(session, SCRIPT)?, flags)
     }
 
     /// In a network namespace of the guest's.
-    pub(super) fn in_netns(session: &'a Session, name: &str, flags: u32) -> Result<Self> {
+    pub(in super::super) fn in_netns(session: &'a Session, name: &str, flags: u32) -> Result<Self> {
         Self::with(session, Peer::netns_script(session, name, SCRIPT)?, flags)
     }
 
@@ -57,22 +58,22 @@ impl<'a> Middle<'a> {
     }
 
     /// A step of the guest.
-    pub(super) fn host(&mut self, step: &Value) -> Result<Value> {
+    pub(in super::super) fn host(&mut self, step: &Value) -> Result<Value> {
         self.guest.ask(step).context("in the guest")
     }
 
     /// A step of the client.
-    pub(super) fn client(&mut self, step: &Value) -> Result<Value> {
+    pub(in super::super) fn client(&mut self, step: &Value) -> Result<Value> {
         self.client.ask(step).context("at the client")
     }
 
     /// A step of the server.
-    pub(super) fn server(&mut self, step: &Value) -> Result<Value> {
+    pub(in super::super) fn server(&mut self, step: &Value) -> Result<Value> {
         self.server.ask(step).context("at the server")
     }
 
     /// A step of the guest that must fail so.
-    pub(super) fn refused(&mut self, step: &Value, error: &str) -> Result<()> {
+    pub(in super::super) fn refused(&mut self, step: &Value, error: &str) -> Result<()> {
         let found = self.guest.refused(step)?;
         // Python's name of the same number.
         let found = if found == "ENOTSUP" {
@@ -85,7 +86,7 @@ impl<'a> Middle<'a> {
     }
 
     /// Connects the client to the guest.
-    pub(super) fn open_client(&mut self, [guest, _]: [&str; 2]) -> Result<()> {
+    pub(in super::super) fn open_client(&mut self, [guest, _]: [&str; 2]) -> Result<()> {
         self.client(&json!({"do": "connect", "name": "c", "host": guest, "port": PORT}))?;
         // A listener that is served by the card may wait for data, but not this one.
         self.host(&json!({"do": "accept", "name": "a", "listener": "l"}))?;
@@ -93,7 +94,7 @@ impl<'a> Middle<'a> {
     }
 
     /// Connects the guest to the server.
-    pub(super) fn open_server(&mut self, [_, server]: [&str; 2]) -> Result<()> {
+    pub(in super::super) fn open_server(&mut self, [_, server]: [&str; 2]) -> Result<()> {
         let connect = json!({
             "do": "connect", "name": "b", "host": server, "port": SERVER, "flags": 0,
         });
@@ -103,25 +104,25 @@ impl<'a> Middle<'a> {
     }
 
     /// Opens both connections.
-    pub(super) fn open(&mut self, hosts: [&str; 2]) -> Result<()> {
+    pub(in super::super) fn open(&mut self, hosts: [&str; 2]) -> Result<()> {
         self.open_client(hosts)?;
         self.open_server(hosts)
     }
 
     /// Opens both connections, and splices them.
-    pub(super) fn open_spliced(&mut self, hosts: [&str; 2]) -> Result<()> {
+    pub(in super::super) fn open_spliced(&mut self, hosts: [&str; 2]) -> Result<()> {
         self.open(hosts)?;
         self.splice()
     }
 
     /// Splices both connections.
-    pub(super) fn splice(&mut self) -> Result<()> {
+    pub(in super::super) fn splice(&mut self) -> Result<()> {
         self.host(&json!({"do": "splice", "name": "a", "other": "b"}))?;
         self.active()
     }
 
     /// Both connections are spliced.
-    pub(super) fn active(&mut self) -> Result<()> {
+    pub(in super::super) fn active(&mut self) -> Result<()> {
         for name in ["a", "b"] {
             let info = self.info(name)?;
             ensure!(info["state"] == "active" && info["reason"] == "", "{info}");
@@ -130,12 +131,12 @@ impl<'a> Middle<'a> {
     }
 
     /// What the kernel says of a connection of the guest's.
-    pub(super) fn info(&mut self, name: &str) -> Result<Value> {
+    pub(in super::super) fn info(&mut self, name: &str) -> Result<Value> {
         self.host(&json!({"do": "info", "name": name}))
     }
 
     /// From the client to the server.
-    pub(super) fn up(&mut self, size: u64) -> Result<()> {
+    pub(in super::super) fn up(&mut self, size: u64) -> Result<()> {
         self.client
             .start(&json!({"do": "stream", "name": "c", "size": size}))?;
         self.server(&json!({"do": "receive", "name": "s", "size": size}))?;
@@ -143,7 +144,7 @@ impl<'a> Middle<'a> {
     }
 
     /// From the server to the client.
-    pub(super) fn down(&mut self, size: u64) -> Result<()> {
+    pub(in super::super) fn down(&mut self, size: u64) -> Result<()> {
         self.server
             .start(&json!({"do": "stream", "name": "s", "size": size}))?;
         self.client(&json!({"do": "receive", "name": "c", "size": size}))?;
@@ -151,7 +152,7 @@ impl<'a> Middle<'a> {
     }
 
     /// The client, or the server, sees this end, and has received so much in all.
-    pub(super) fn sees(&mut self, client: bool, kind: &str, bytes: u64) -> Result<()> {
+    pub(in super::super) fn sees(&mut self, client: bool, kind: &str, bytes: u64) -> Result<()> {
         let found = match client {
             true => self.client(&json!({"do": "end", "name": "c"}))?,
             false => self.server(&json!({"do": "end", "name": "s"}))?,
@@ -165,7 +166,7 @@ impl<'a> Middle<'a> {
     }
 
     /// Both connections of the guest end, for this reason; what `recv()` says of both.
-    pub(super) fn over(&mut self, reason: &str) -> Result<[String; 2]> {
+    pub(in super::super) fn over(&mut self, reason: &str) -> Result<[String; 2]> {
         let mut kinds = [String::new(), String::new()];
         for (name, kind) in ["a", "b"].into_iter().zip(&mut kinds) {
             let found = self.host(&json!({"do": "over", "name": name}))?;
@@ -186,7 +187,7 @@ impl<'a> Middle<'a> {
     }
 
     /// Closes what is open of these.
-    pub(super) fn close(&mut self, client: bool, server: bool) -> Result<()> {
+    pub(in super::super) fn close(&mut self, client: bool, server: bool) -> Result<()> {
         let close = |name: &str| json!({"do": "close", "name": name});
         if client {
             self.client(&close("c"))?;

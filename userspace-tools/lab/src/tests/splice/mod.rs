@@ -11,7 +11,7 @@ mod full;
 mod haproxy;
 mod host;
 mod load;
-mod middle;
+pub(super) mod middle;
 mod netns;
 mod options;
 mod takeback;
