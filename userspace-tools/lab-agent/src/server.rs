@@ -12,8 +12,11 @@ use std::{
 };
 
 use anyhow::{bail, Context, Result};
-use lab_proto::{read_frame, write_frame, Answer, Ask, Event, Request, PORT, VERSION};
-use nix::sys::signal::{kill, Signal};
+use lab_proto::{read_frame, write_frame, Activity, Answer, Ask, Event, Request, PORT, VERSION};
+use nix::{
+    sys::signal::{kill, Signal},
+    time::{clock_gettime, ClockId},
+};
 
 use crate::{init::load_module, link, listening, process::Process};
 
@@ -100,6 +103,7 @@ fn answer(ask: Ask) -> Result<Answer> {
         } => Ok(Answer::Ports(vec![listening::wait(port, &known, timeout)?])),
         Ask::LoadModule { path, params } => load_module(&path, &params).map(|()| Answer::Done),
         Ask::Configure(interface) => link::configure(&interface).map(|()| Answer::Done),
+        Ask::Activity => activity().map(Answer::Activity),
         Ask::ReadFile(path) => Ok(Answer::File(fs::read(&path).context(path)?)),
         Ask::Run(_)
         | Ask::Stdin(_)
@@ -108,6 +112,18 @@ fn answer(ask: Ask) -> Result<Answer> {
         | Ask::Signal(_)
         | Ask::PowerOff => bail!("not a request that is answered once"),
     }
+}
+
+/// Reads the clock and the kernel's counters.
+fn activity() -> Result<Activity> {
+    let read = |path: &str| fs::read_to_string(path).with_context(|| path.to_string());
+    Ok(Activity {
+        clock: clock_gettime(ClockId::CLOCK_MONOTONIC_RAW)
+            .context("clock")?
+            .into(),
+        interrupts: read("/proc/interrupts")?,
+        stat: read("/proc/stat")?,
+    })
 }
 
 fn with(processes: &Processes, id: u32, act: impl FnOnce(&mut Process)) {

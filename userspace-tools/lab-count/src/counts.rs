@@ -9,6 +9,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use crate::repeat::Entry;
+
 /// vCPUs that the file has room for; later ones are not counted.
 pub(crate) const MAX_VCPUS: usize = 64;
 
@@ -21,9 +23,22 @@ pub const FILE_SIZE: usize = MAX_VCPUS * size_of::<Line>();
 pub(crate) struct Line {
     user: AtomicU64,
     kernel: AtomicU64,
+    /// [`Entry::repeated`] of the last block.
+    repeated: AtomicU64,
 }
 
 impl Line {
+    /// Whether the block of `entry`, which has so many instructions, goes on with the repeated string
+    /// instruction that the block before it has begun. It counts for nothing then.
+    pub(crate) fn continues(&self, entry: Entry, instructions: u64) -> bool {
+        let repeated = u64::from(entry.repeated());
+        let before = self.repeated.load(Ordering::Relaxed);
+        if before != repeated {
+            self.repeated.store(repeated, Ordering::Relaxed);
+        }
+        repeated != 0 && before == repeated && instructions == 1
+    }
+
     /// Counts a block of `instructions`.
     pub(crate) fn add(&self, instructions: u64, kernel: bool) {
         let counter = if kernel { &self.kernel } else { &self.user };
@@ -129,6 +144,27 @@ pub(crate) mod tests {
     fn short_file_is_refused() {
         let error = Counts::read(&Memory(vec![0; FILE_SIZE - 1])).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn repeated_instruction_counts_once() {
+        let rep: &[u8] = &[0xf3, 0xaa];
+        let line = Line::default();
+        let enter = |instructions, last| !line.continues(Entry::new(0, last), instructions);
+        // The block before the loop ends with the instruction; its iterations follow.
+        assert!(enter(3, Some((0x1000, rep))));
+        assert!(!enter(1, Some((0x1000, rep))));
+        assert!(!enter(1, Some((0x1000, rep))));
+        // The next one is another instruction.
+        assert!(enter(1, Some((0x1002, rep))));
+        assert!(!enter(1, Some((0x1002, rep))));
+        // An interrupt comes between, and a loop comes back to the instruction.
+        assert!(enter(9, None));
+        assert!(enter(1, Some((0x1002, rep))));
+        assert!(enter(3, Some((0x1002, rep))));
+        assert!(enter(3, Some((0x1002, rep))));
+        assert!(enter(1, None));
+        assert!(enter(1, None));
     }
 
     #[test]

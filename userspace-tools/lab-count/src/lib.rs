@@ -11,11 +11,13 @@
 //! and no instructions.
 //!
 //! Instructions are counted when a translation block is entered. A block that an exception ends
-//! early is counted whole, which moves the result by far less than a percent.
+//! early is counted whole, which moves the result by far less than a percent. A string instruction
+//! with a repeat prefix counts once, however often it repeats.
 
 mod counts;
 pub mod plugin;
 mod profile;
+mod repeat;
 
 pub use counts::{Counts, FILE_SIZE};
 pub use profile::{Block, Profile, PROFILE_SIZE};

@@ -16,6 +16,7 @@ use std::{
 use crate::{
     counts::{Line, FILE_SIZE, MAX_VCPUS},
     profile::{Slots, PROFILE_SIZE},
+    repeat::{Entry, MAX_INSN},
 };
 
 /// Version of the plugin API; QEMU refuses a plugin of a version that it does not support.
@@ -32,6 +33,10 @@ type RegisterTbExec =
     unsafe extern "C" fn(tb: *mut c_void, callback: ExecCallback, flags: c_int, data: *mut c_void);
 type TbInsns = unsafe extern "C" fn(tb: *const c_void) -> usize;
 type TbVaddr = unsafe extern "C" fn(tb: *const c_void) -> u64;
+type TbInsn = unsafe extern "C" fn(tb: *const c_void, index: usize) -> *mut c_void;
+type InsnVaddr = unsafe extern "C" fn(insn: *const c_void) -> u64;
+type InsnData =
+    unsafe extern "C" fn(insn: *const c_void, data: *mut c_void, length: usize) -> usize;
 
 /// What the callbacks need.
 struct Plugin {
@@ -39,6 +44,9 @@ struct Plugin {
     profile: Option<Slots<'static>>,
     tb_insns: TbInsns,
     tb_vaddr: TbVaddr,
+    tb_insn: TbInsn,
+    insn_vaddr: InsnVaddr,
+    insn_data: InsnData,
     register_tb_exec: RegisterTbExec,
 }
 
@@ -96,6 +104,9 @@ fn install(id: u64, counters: &str, profile: Option<&str>) -> Result<(), String>
             profile,
             tb_insns: symbol::<TbInsns>(c"qemu_plugin_tb_n_insns")?,
             tb_vaddr: symbol::<TbVaddr>(c"qemu_plugin_tb_vaddr")?,
+            tb_insn: symbol::<TbInsn>(c"qemu_plugin_tb_get_insn")?,
+            insn_vaddr: symbol::<InsnVaddr>(c"qemu_plugin_insn_vaddr")?,
+            insn_data: symbol::<InsnData>(c"qemu_plugin_insn_data")?,
             register_tb_exec: symbol::<RegisterTbExec>(c"qemu_plugin_register_vcpu_tb_exec_cb")?,
         };
         let trans = symbol::<RegisterTbTrans>(c"qemu_plugin_register_vcpu_tb_trans_cb")?;
@@ -167,27 +178,74 @@ extern "C" fn translated(tb: *mut c_void, _data: *mut c_void) {
     // SAFETY: `tb` is the block that QEMU is translating; it is valid during this callback.
     let (address, insns) = unsafe { ((plugin.tb_vaddr)(tb), (plugin.tb_insns)(tb)) };
     let kernel = address >> 63 != 0;
-    let plain = (insns << 1) | usize::from(kernel);
-    let (callback, data): (ExecCallback, usize) = match &plugin.profile {
+    // A block has 512 instructions at most (QEMU's `TCG_MAX_INSNS`).
+    let plain = ((insns as u32) << 1) | u32::from(kernel);
+    let (callback, value): (ExecCallback, u32) = match &plugin.profile {
         Some(profile) if kernel => match profile.find(address, insns as u64) {
             Some(slot) => (profiled, slot),
             None => (lost, plain),
         },
         _ => (executed, plain),
     };
-    // SAFETY: As above. The data given is a number and never followed as a pointer.
+    let mut bytes = [0; MAX_INSN];
+    // SAFETY: `tb` is valid during this callback, as above.
+    let last = unsafe { plugin.last(tb, insns, &mut bytes) };
+    let data = usize::from(Entry::new(value, last));
+    // SAFETY: `tb` is valid during this callback. The data is a number and never followed as a
+    // pointer.
     unsafe {
         (plugin.register_tb_exec)(tb, callback, CB_NO_REGS, ptr::without_provenance_mut(data));
+    }
+}
+
+impl Plugin {
+    /// Address and bytes of the last of a block's `insns` instructions.
+    ///
+    /// # Safety
+    ///
+    /// QEMU is translating the block `tb`.
+    unsafe fn last<'a>(
+        &self,
+        tb: *const c_void,
+        insns: usize,
+        bytes: &'a mut [u8; MAX_INSN],
+    ) -> Option<(u64, &'a [u8])> {
+        // SAFETY: The caller promises a valid block.
+        let insn = unsafe { (self.tb_insn)(tb, insns.checked_sub(1)?) };
+        if insn.is_null() {
+            return None;
+        }
+        // SAFETY: The instruction belongs to the block and is valid as long as that; the buffer has
+        // the length that is given.
+        let (address, length) = unsafe {
+            (
+                (self.insn_vaddr)(insn),
+                (self.insn_data)(insn, bytes.as_mut_ptr().cast(), bytes.len()),
+            )
+        };
+        Some((address, bytes.get(..length)?))
+    }
+
+    /// Counts a block of `instructions` in the line of `vcpu`, unless it only continues a repeated
+    /// string instruction. Whether it counts.
+    fn count(&self, vcpu: c_uint, entry: Entry, instructions: u64, kernel: bool) -> bool {
+        let Some(line) = self.lines.get(vcpu as usize) else {
+            return true;
+        };
+        let counts = !line.continues(entry, instructions);
+        if counts {
+            line.add(instructions, kernel);
+        }
+        counts
     }
 }
 
 /// A block is entered.
 extern "C" fn executed(vcpu: c_uint, data: *mut c_void) {
     let Some(plugin) = PLUGIN.get() else { return };
-    let data = data.addr();
-    if let Some(line) = plugin.lines.get(vcpu as usize) {
-        line.add((data >> 1) as u64, data & 1 != 0);
-    }
+    let entry = Entry::from(data.addr());
+    let plain = entry.value();
+    plugin.count(vcpu, entry, u64::from(plain >> 1), plain & 1 != 0);
 }
 
 /// A block of the kernel that has a slot is entered.
@@ -196,16 +254,22 @@ extern "C" fn profiled(vcpu: c_uint, data: *mut c_void) {
     let Some(profile) = &plugin.profile else {
         return;
     };
-    let instructions = profile.enter(data.addr());
-    if let Some(line) = plugin.lines.get(vcpu as usize) {
-        line.add(instructions, true);
+    let entry = Entry::from(data.addr());
+    let instructions = profile.instructions(entry.value());
+    if plugin.count(vcpu, entry, instructions, true) {
+        profile.enter(entry.value());
     }
 }
 
 /// A block of the kernel that found no slot is entered.
 extern "C" fn lost(vcpu: c_uint, data: *mut c_void) {
-    if let Some(profile) = PLUGIN.get().and_then(|plugin| plugin.profile.as_ref()) {
-        profile.lose((data.addr() >> 1) as u64);
+    let Some(plugin) = PLUGIN.get() else { return };
+    let Some(profile) = &plugin.profile else {
+        return;
+    };
+    let entry = Entry::from(data.addr());
+    let instructions = u64::from(entry.value() >> 1);
+    if plugin.count(vcpu, entry, instructions, true) {
+        profile.lose(instructions);
     }
-    executed(vcpu, data);
 }

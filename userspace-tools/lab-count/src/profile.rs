@@ -39,7 +39,7 @@ pub(crate) struct Slots<'a> {
     slots: &'a [AtomicU64],
     /// Where a block has its slot, by address and instructions: what is translated at an address may
     /// be shorter one time than another.
-    known: Mutex<HashMap<(u64, u64), usize>>,
+    known: Mutex<HashMap<(u64, u64), u32>>,
 }
 
 impl<'a> Slots<'a> {
@@ -58,9 +58,9 @@ impl<'a> Slots<'a> {
     }
 
     /// The slot of a block; `None` if all are taken.
-    pub(crate) fn find(&self, address: u64, instructions: u64) -> Option<usize> {
+    pub(crate) fn find(&self, address: u64, instructions: u64) -> Option<u32> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = known.len();
+        let next = u32::try_from(known.len()).ok()?;
         if let Some(&slot) = known.get(&(address, instructions)) {
             return Some(slot);
         }
@@ -68,23 +68,27 @@ impl<'a> Slots<'a> {
         place.store(address, Ordering::Relaxed);
         length.store(instructions, Ordering::Relaxed);
         known.insert((address, instructions), next);
-        self.used.store(next as u64 + 1, Ordering::Release);
+        self.used.store(u64::from(next) + 1, Ordering::Release);
         Some(next)
     }
 
-    fn slot(&self, index: usize) -> Option<&[AtomicU64; SLOT]> {
-        let start = index.checked_mul(SLOT)?;
+    fn slot(&self, index: u32) -> Option<&[AtomicU64; SLOT]> {
+        let start = usize::try_from(index).ok()?.checked_mul(SLOT)?;
         self.slots.get(start..)?.first_chunk()
     }
 
-    /// Counts an execution of a slot's block and returns its instructions.
-    pub(crate) fn enter(&self, slot: usize) -> u64 {
-        let Some([_, length, executions]) = self.slot(slot) else {
-            return 0;
-        };
-        // Unlike the counters, a block may be entered by several vCPUs at once.
-        executions.fetch_add(1, Ordering::Relaxed);
-        length.load(Ordering::Relaxed)
+    /// Instructions of a slot's block.
+    pub(crate) fn instructions(&self, slot: u32) -> u64 {
+        self.slot(slot)
+            .map_or(0, |[_, length, _]| length.load(Ordering::Relaxed))
+    }
+
+    /// Counts an execution of a slot's block.
+    pub(crate) fn enter(&self, slot: u32) {
+        if let Some([_, _, executions]) = self.slot(slot) {
+            // Unlike the counters, a block may be entered by several vCPUs at once.
+            executions.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts an execution of a block that has no slot.
@@ -198,9 +202,10 @@ mod tests {
         let slots = Slots::new(&words).unwrap();
         let first = slots.find(0xffff_ffff_8100_0000, 5).unwrap();
         let second = slots.find(0xffff_ffff_8100_0040, 3).unwrap();
-        assert_eq!(slots.enter(first), 5);
-        assert_eq!(slots.enter(second), 3);
-        assert_eq!(slots.enter(first), 5);
+        assert_eq!([first, second].map(|slot| slots.instructions(slot)), [5, 3]);
+        slots.enter(first);
+        slots.enter(second);
+        slots.enter(first);
         // Translated again, and once more but shorter.
         assert_eq!(slots.find(0xffff_ffff_8100_0000, 5), Some(first));
         let shorter = slots.find(0xffff_ffff_8100_0000, 2).unwrap();

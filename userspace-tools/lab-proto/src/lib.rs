@@ -14,13 +14,13 @@ mod frame;
 mod message;
 
 pub use frame::{read_frame, write_frame, FrameError, MAX_FRAME};
-pub use message::{Answer, Ask, Command, Event, Interface, Request, Size, Status};
+pub use message::{Activity, Answer, Ask, Command, Event, Interface, Request, Size, Status};
 
 /// Name of the virtio-serial port.
 pub const PORT: &str = "lab.agent";
 
 /// Version of the protocol, sent in [`Event::Hello`]; the two sides must be of one build.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Longest piece of a stream in one message, in bytes.
 pub const MAX_PIECE: usize = 32 * 1024;

@@ -54,6 +54,8 @@ pub enum Ask {
     Configure(Interface),
     /// Read a whole file. Answer: [`Answer::File`].
     ReadFile(String),
+    /// Read the guest's clock and its kernel's counters. Answer: [`Answer::Activity`].
+    Activity,
     /// Power the guest off. No answer.
     PowerOff,
 }
@@ -114,6 +116,17 @@ pub enum Event {
     },
 }
 
+/// The guest's clock, and what its kernel has counted since its start.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Activity {
+    /// `CLOCK_MONOTONIC_RAW`.
+    pub clock: Duration,
+    /// `/proc/stat`.
+    pub stat: String,
+    /// `/proc/interrupts`.
+    pub interrupts: String,
+}
+
 /// Answers to requests.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Answer {
@@ -127,6 +140,8 @@ pub enum Answer {
     Ports(Vec<u16>),
     /// Contents of a file.
     File(Vec<u8>),
+    /// Clock and counters.
+    Activity(Activity),
     /// It is done.
     Done,
     /// It could not be done, with the reason.

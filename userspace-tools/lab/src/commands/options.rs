@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{bail, Result};
 
-use crate::session::{Builder, Driver, Session};
+use crate::session::{Builder, Clock, Driver, Session};
 
 /// The offloads that the module has.
 const OFFLOADS: &[&str] = &["setup", "teardown", "defer", "server-first", "no-hold"];
@@ -38,6 +38,9 @@ pub(super) struct GuestOptions {
     /// Count the guest's instructions
     #[arg(long)]
     pub(super) count: bool,
+    /// What the guest's clock follows; executed instructions if they are counted, else the wall
+    #[arg(long, value_enum)]
+    pub(super) clock: Option<Clock>,
 }
 
 impl GuestOptions {
@@ -61,6 +64,9 @@ impl GuestOptions {
                 _ => self.driver,
             })
             .count(self.count);
+        if let Some(clock) = self.clock {
+            builder = builder.clock(clock);
+        }
         if let Some(path) = &self.pcap {
             builder = builder.pcap(path);
         }

@@ -125,7 +125,7 @@ pub fn comparison(rows: &[Row], columns: &[Column]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Nic;
+    use crate::report::{Kernel, Nic};
 
     #[test]
     fn median_of_odd_and_even_counts() {
@@ -156,6 +156,8 @@ mod tests {
             driver: column.driver.clone(),
             offload: column.offload.clone(),
             vcpus: 1,
+            clock: "instructions".into(),
+            guest_seconds: 1.0,
             transactions: Some(5000),
             errors: Some(0),
             rate_per_s: None,
@@ -163,6 +165,7 @@ mod tests {
             kernel_insns_per_tx: Some(insns),
             user_insns_per_tx: None,
             nic: Nic::default(),
+            kernel: Kernel::default(),
         };
         let rows = [row(&columns[0], 80_000.0), row(&columns[1], 60_000.0)];
         let text = comparison(&rows, &columns);

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use lab_count::{Counts, Profile};
 
-use super::{comparison::median, load, Load, Nic, Row};
+use super::{activity::Events, comparison::median, load, Kernel, Load, Nic, Row};
 use crate::session::{Cmd, Counters, Output, Piece, Session};
 
 /// The idle guest is watched before a counted load for this many windows ...
@@ -69,11 +69,15 @@ pub struct Meter<'a> {
     counted: bool,
 }
 
-/// Instructions per second of an idle guest.
+/// What an idle guest has per second of its clock.
+///
+/// While it is idle its clock follows the wall, whatever it follows otherwise: so the wall's time will
+/// do to measure the rates.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Idle {
     kernel: f64,
     user: f64,
+    events: [f64; 4],
 }
 
 impl Idle {
@@ -88,13 +92,54 @@ impl Idle {
         Self {
             kernel: rate(|counts| counts.kernel),
             user: rate(|counts| counts.user),
+            ..Self::default()
         }
+    }
+
+    /// Adds the rates of events that were counted for a while.
+    fn with(self, events: Events, seconds: f64) -> Self {
+        Self {
+            events: figures(events).map(|count| count as f64 / seconds),
+            ..self
+        }
+    }
+}
+
+/// Events in the order of [`Kernel`].
+fn figures(events: Events) -> [u64; 4] {
+    [
+        events.interrupts,
+        events.softirqs,
+        events.context_switches,
+        events.tlb_shootdowns,
+    ]
+}
+
+/// What is left of an amount for each transaction, when an idle guest's is taken away.
+fn net_per_tx(amount: f64, idle_rate: f64, seconds: f64, transactions: u64) -> Option<f64> {
+    (transactions > 0).then(|| (amount - idle_rate * seconds) / transactions as f64)
+}
+
+/// The guest's clock and its kernel's counters.
+#[derive(Clone, Copy, Debug)]
+struct Guest {
+    clock: Duration,
+    events: Events,
+}
+
+impl Guest {
+    fn read(session: &Session) -> Result<Self> {
+        let activity = session.guest().activity()?;
+        Ok(Self {
+            clock: activity.clock,
+            events: Events::parse(&activity)?,
+        })
     }
 }
 
 /// Counters of the guest and of all cards at one time.
 struct Reading {
-    at: Instant,
+    guest: Guest,
     insns: Option<Counts>,
     profile: Option<Profile>,
     nic: Counters,
@@ -104,11 +149,19 @@ struct Reading {
 pub struct Span {
     before: Reading,
     after: Reading,
+    /// Events that the guest has because it is asked for them.
+    overhead: Events,
 }
 
 impl Span {
-    fn seconds(&self) -> f64 {
-        (self.after.at - self.before.at).as_secs_f64()
+    /// By the guest's clock.
+    fn time(&self) -> Duration {
+        self.after.guest.clock.saturating_sub(self.before.guest.clock)
+    }
+
+    /// What the guest's kernel has counted.
+    fn events(&self) -> Events {
+        self.after.guest.events - self.before.guest.events - self.overhead
     }
 
     /// What the guest has executed.
@@ -131,7 +184,8 @@ impl Span {
     /// The rates of an idle guest.
     fn idle(&self) -> Option<Idle> {
         let counts = self.instructions()?;
-        Some(Idle::of(&[(counts, self.after.at - self.before.at)]))
+        let idle = Idle::of(&[(counts, self.time())]);
+        Some(idle.with(self.events(), self.time().as_secs_f64()))
     }
 }
 
@@ -195,10 +249,21 @@ impl<'a> Meter<'a> {
     ///
     /// The work fails, or the session broke down.
     pub fn span<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Span)> {
-        let before = self.read()?;
+        // Twice, as the second one shows what the first one costs.
+        let first = Guest::read(self.session)?;
+        let guest = Guest::read(self.session)?;
+        let overhead = guest.events - first.events;
+        let before = self.read(|| Ok(guest))?;
         let done = work()?;
-        let after = self.read()?;
-        Ok((done, Span { before, after }))
+        let after = self.read(|| Guest::read(self.session))?;
+        Ok((
+            done,
+            Span {
+                before,
+                after,
+                overhead,
+            },
+        ))
     }
 
     /// The row of a load that ran for a span; `idle` is one in which nothing was done.
@@ -208,18 +273,27 @@ impl<'a> Meter<'a> {
 
     /// What the idle guest executes.
     fn idle(&self) -> Result<Idle> {
-        let mut rates = Vec::new();
-        let (mut before, mut start) = (self.session.instructions()?, Instant::now());
-        for _ in 0..IDLE_WINDOWS {
-            thread::sleep(IDLE_WINDOW);
-            let (after, end) = (self.session.instructions()?, Instant::now());
-            rates.push((after - before, end - start));
-            (before, start) = (after, end);
-        }
-        Ok(Idle::of(&rates))
+        let (rates, span) = self.span(|| {
+            let mut rates = Vec::new();
+            let (mut before, mut start) = (self.session.instructions()?, Instant::now());
+            for _ in 0..IDLE_WINDOWS {
+                thread::sleep(IDLE_WINDOW);
+                let (after, end) = (self.session.instructions()?, Instant::now());
+                rates.push((after - before, end - start));
+                (before, start) = (after, end);
+            }
+            Ok(rates)
+        })?;
+        Ok(Idle::of(&rates).with(span.events(), span.time().as_secs_f64()))
     }
 
-    fn read(&self) -> Result<Reading> {
+    /// Reads all counters, the guest's instructions at once: `guest` is asked last, or was before.
+    fn read(&self, guest: impl FnOnce() -> Result<Guest>) -> Result<Reading> {
+        let insns = self
+            .counted
+            .then(|| self.session.instructions())
+            .transpose()?;
+        let profile = self.session.profile()?;
         let mut nic = BTreeMap::new();
         for card in self.session.cards() {
             for (name, value) in card.counters()? {
@@ -227,12 +301,9 @@ impl<'a> Meter<'a> {
             }
         }
         Ok(Reading {
-            at: Instant::now(),
-            insns: self
-                .counted
-                .then(|| self.session.instructions())
-                .transpose()?,
-            profile: self.session.profile()?,
+            guest: guest()?,
+            insns,
+            profile,
             nic,
         })
     }
@@ -243,11 +314,15 @@ impl<'a> Meter<'a> {
             let transactions = transactions.filter(|&transactions| transactions > 0)?;
             Some(amount / transactions as f64)
         };
-        let seconds = span.seconds();
-        let insns = |pick: fn(Counts) -> u64, idle_rate: fn(Idle) -> f64| {
-            let total = pick(span.instructions()?) as f64;
-            per_tx(total - idle_rate(idle?) * seconds)
+        let seconds = span.time().as_secs_f64();
+        let net = |amount: u64, idle_rate: f64| {
+            net_per_tx(amount as f64, idle_rate, seconds, transactions?)
         };
+        let insns = |pick: fn(Counts) -> u64, idle_rate: fn(Idle) -> f64| {
+            net(pick(span.instructions()?), idle_rate(idle?))
+        };
+        let (events, rates) = (figures(span.events()), idle.unwrap_or_default().events);
+        let event = |index: usize| net(events[index], rates[index]);
         let nic = |name: &str| per_tx(span.nic(name)?);
         Row {
             workload: client.workload.clone(),
@@ -256,6 +331,8 @@ impl<'a> Meter<'a> {
             driver: self.driver.into(),
             offload: client.offload.clone(),
             vcpus: self.vcpus,
+            clock: self.session.clock().name().into(),
+            guest_seconds: seconds,
             transactions,
             errors: load.errors,
             rate_per_s: load.rate_per_s,
@@ -271,6 +348,12 @@ impl<'a> Meter<'a> {
                 tx_dma_bytes_per_tx: nic("dma.read.bytes"),
                 irqs_per_tx: nic("interrupts"),
                 doorbells_per_tx: nic("doorbells"),
+            },
+            kernel: Kernel {
+                interrupts_per_tx: event(0),
+                softirqs_per_tx: event(1),
+                context_switches_per_tx: event(2),
+                tlb_shootdowns_per_tx: event(3),
             },
         }
     }
@@ -293,5 +376,32 @@ mod tests {
         let idle = Idle::of(&windows);
         assert_eq!((idle.kernel, idle.user), (4000.0, 2000.0));
         assert_eq!(Idle::of(&[]), Idle::default());
+    }
+
+    #[test]
+    fn idle_rate_is_taken_for_the_time_of_the_guest() {
+        // 1,000 transactions of 80,000 instructions, in a tenth of the time that the wall shows.
+        let idle = Idle::of(&[(
+            Counts {
+                kernel: 500_000,
+                user: 0,
+            },
+            Duration::from_secs(1),
+        )]);
+        let amount = 80_000_000.0 + 0.8 * 500_000.0;
+        assert_eq!(net_per_tx(amount, idle.kernel, 0.8, 1000), Some(80_000.0));
+        assert_eq!(net_per_tx(amount, idle.kernel, 0.8, 0), None);
+    }
+
+    #[test]
+    fn events_have_idle_rates_too() {
+        let events = Events {
+            interrupts: 500,
+            softirqs: 250,
+            context_switches: 100,
+            tlb_shootdowns: 0,
+        };
+        let idle = Idle::default().with(events, 2.0);
+        assert_eq!(idle.events, [250.0, 125.0, 50.0, 0.0]);
     }
 }

@@ -25,13 +25,19 @@ pub struct Row {
     pub offload: Vec<String>,
     /// vCPUs of the guest.
     pub vcpus: u32,
+    /// What the guest's clock follows: `wall` or `instructions`.
+    #[serde(default)]
+    pub clock: String,
+    /// Seconds that the load took by the guest's clock.
+    #[serde(default)]
+    pub guest_seconds: f64,
     /// Transactions completed.
     pub transactions: Option<u64>,
     /// Transactions failed.
     pub errors: Option<u64>,
     /// Transactions per second. Noisy under emulation, and slower in a counted run.
     pub rate_per_s: Option<f64>,
-    /// Guest instructions in the kernel per second, all of them.
+    /// Guest instructions in the kernel per second of its clock, all of them.
     pub kernel_insns_per_s: Option<f64>,
     /// Guest instructions in the kernel, less the idle rate.
     pub kernel_insns_per_tx: Option<f64>,
@@ -39,6 +45,22 @@ pub struct Row {
     pub user_insns_per_tx: Option<f64>,
     /// What passed between the card and the host.
     pub nic: Nic,
+    /// What the guest's kernel has counted, less the idle rates.
+    #[serde(default)]
+    pub kernel: Kernel,
+}
+
+/// Events in the guest's kernel for one transaction.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Kernel {
+    /// Interrupts: of devices, timers and other CPUs.
+    pub interrupts_per_tx: Option<f64>,
+    /// Softirqs.
+    pub softirqs_per_tx: Option<f64>,
+    /// Context switches.
+    pub context_switches_per_tx: Option<f64>,
+    /// TLB shootdowns; none on one CPU.
+    pub tlb_shootdowns_per_tx: Option<f64>,
 }
 
 /// The card's work for one transaction; all cards together.

@@ -88,6 +88,27 @@ pub enum Kvm {
     Off,
 }
 
+/// What a guest's clock and timers follow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Clock {
+    /// The clock on the wall. An emulated guest is slow by it, and a busy machine makes it slower: a
+    /// timer expires after fewer instructions then.
+    Wall,
+    /// Executed instructions, a nanosecond each, while the guest runs; the wall while it is idle.
+    /// Emulated guests only; all vCPUs share a thread.
+    Instructions,
+}
+
+impl Clock {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wall => "wall",
+            Self::Instructions => "instructions",
+        }
+    }
+}
+
 /// Where modules are found.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
@@ -145,6 +166,7 @@ pub struct Builder {
     count: bool,
     profile: bool,
     kvm: Kvm,
+    clock: Option<Clock>,
     host: u8,
     settings: Settings,
     boot: Duration,
@@ -163,6 +185,7 @@ impl Default for Builder {
             count: false,
             profile: false,
             kvm: Kvm::default(),
+            clock: None,
             host: 2,
             settings: Settings::default(),
             boot: BOOT,
@@ -279,6 +302,13 @@ impl Builder {
         self
     }
 
+    /// What the guest's clock follows. Default: executed instructions if they are counted
+    /// ([`Builder::count`]), else the wall.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// Time limit of the boot. Default: 120 s.
     pub(super) fn boot_limit(mut self, limit: Duration) -> Self {
         self.boot = limit;
@@ -314,8 +344,16 @@ impl Builder {
         let kvm = match self.kvm {
             Kvm::On => true,
             Kvm::Off => false,
-            Kvm::Auto => !self.count && kvm::works(layout, &facts)?,
+            Kvm::Auto => !self.count && self.clock != Some(Clock::Instructions) && kvm::works(layout, &facts)?,
         };
+        let clock = self.clock.unwrap_or(match self.count {
+            true => Clock::Instructions,
+            false => Clock::Wall,
+        });
+        ensure!(
+            !(kvm && clock == Clock::Instructions),
+            "only an emulated guest's clock can follow instructions"
+        );
         let dir = new_dir(&run.dir)?;
         let base = self.log_base(layout, run.number)?;
         let log = |part: &str| PathBuf::from(format!("{}-{part}.log", base.display()));
@@ -328,7 +366,7 @@ impl Builder {
         let counts = file(self.count, COUNTS, lab_count::FILE_SIZE)?;
         let profile = file(self.profile, PROFILE, lab_count::PROFILE_SIZE)?;
         let cards = self.start_cards(layout, &dir, log)?;
-        let config = self.machine_config(layout, &facts, &dir, &console, kvm)?;
+        let config = self.machine_config(layout, &facts, &dir, &console, (kvm, clock))?;
         let started = Instant::now();
         let (machine, port) = Machine::start(&config, &dir, &log("qemu"), &run.tools)?;
         let guest =
@@ -355,6 +393,7 @@ impl Builder {
             host: self.host,
             tap: self.settings.wire.is_none(),
             kvm,
+            clock,
             boot_time: started.elapsed(),
         };
         session
@@ -396,7 +435,7 @@ impl Builder {
         facts: &Facts,
         dir: &Path,
         console: &Console,
-        kvm: bool,
+        (kvm, clock): (bool, Clock),
     ) -> Result<Config> {
         let guest = layout.guest_kernel();
         let image = facts.vmlinuz(layout);
@@ -428,6 +467,7 @@ impl Builder {
             memory_mb: memory_mb(guest, self.memory_mb),
             cards: self.cards,
             kvm,
+            clock,
             // While KASAN's kernel looks at its CPU, an interrupt finds no shadow for five.
             four_levels: guest.is_built(),
             kernel,

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{bail, Context, Result};
-use lab_proto::{read_frame, write_frame, Answer, Ask, Event, Interface, Request, Size, VERSION};
+use lab_proto::{read_frame, write_frame, Activity, Answer, Ask, Event, Interface, Request, Size, VERSION};
 
 use super::{
     isolate::patience,
@@ -181,6 +181,18 @@ impl Guest {
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>> {
         match self.call(Ask::ReadFile(path.into()), Duration::ZERO)? {
             Answer::File(bytes) => Ok(bytes),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Reads the guest's clock and its kernel's counters.
+    ///
+    /// # Errors
+    ///
+    /// The guest is gone.
+    pub fn activity(&self) -> Result<Activity> {
+        match self.call(Ask::Activity, Duration::ZERO)? {
+            Answer::Activity(activity) => Ok(activity),
             other => unexpected(&other),
         }
     }

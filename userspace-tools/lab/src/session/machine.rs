@@ -18,6 +18,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use serde_json::json;
 
 use super::{
+    builder::Clock,
     card,
     console::tail_of,
     tools::{Tools, GUEST_ROOT},
@@ -36,6 +37,7 @@ pub(super) struct Config {
     pub(super) memory_mb: u32,
     pub(super) cards: usize,
     pub(super) kvm: bool,
+    pub(super) clock: Clock,
     /// Only four levels of page tables.
     pub(super) four_levels: bool,
     /// The following paths are as the programs of the build root see them.
@@ -59,10 +61,18 @@ impl Config {
             "memory-backend-memfd,id=memory,size={}M,share=on",
             self.memory_mb
         );
-        let (accelerator, cpu) = match (self.kvm, self.four_levels) {
-            (true, _) => ("kvm", "host"),
-            (false, false) => ("tcg,thread=multi", "max"),
-            (false, true) => ("tcg,thread=multi", "max,la57=off"),
+        let (accelerator, clock): (_, &[&str]) = match (self.kvm, self.clock) {
+            (true, _) => ("kvm", &[]),
+            (false, Clock::Wall) => ("tcg,thread=multi", &[]),
+            // 2^0 ns an instruction. A guest that sleeps does so for as long as it says.
+            (false, Clock::Instructions) => {
+                ("tcg,thread=single", &["-icount", "shift=0,sleep=on"])
+            }
+        };
+        let cpu = match (self.kvm, self.four_levels) {
+            (true, _) => "host",
+            (false, false) => "max",
+            (false, true) => "max,la57=off",
         };
         let mut append = vec![
             "console=ttyS0",
@@ -115,6 +125,7 @@ impl Config {
         ]
         .map(str::to_string)
         .to_vec();
+        args.extend(clock.iter().map(|arg| (*arg).to_string()));
         for card in 0..self.cards {
             let path = format!("{}/{}", self.dir, card::socket_name(card));
             let device = json!({
@@ -263,6 +274,7 @@ mod tests {
             memory_mb: 512,
             cards: 2,
             kvm: false,
+            clock: Clock::Wall,
             four_levels: false,
             kernel: "/vmlinuz".into(),
             append: vec!["nosmep".into()],
@@ -283,6 +295,21 @@ mod tests {
         assert!(devices[1].contains("/build/run/1/0/card1.sock"));
         assert!(devices[1].contains("0x11"));
         assert_eq!(pci_address(1), "0000:00:11.0");
+    }
+
+    #[test]
+    fn clock_of_instructions_needs_one_thread() {
+        let has = |args: &[String], words: [&str; 2]| args.windows(2).any(|pair| pair == words);
+        let wall = config().arguments();
+        assert!(has(&wall, ["-accel", "tcg,thread=multi"]));
+        assert!(!wall.iter().any(|arg| arg == "-icount"));
+        let counted = Config {
+            clock: Clock::Instructions,
+            ..config()
+        };
+        let counted = counted.arguments();
+        assert!(has(&counted, ["-accel", "tcg,thread=single"]));
+        assert!(has(&counted, ["-icount", "shift=0,sleep=on"]));
     }
 
     #[test]

@@ -61,11 +61,11 @@ use lab_proto::Interface;
 use crate::util::Kernel;
 use leaks::Left;
 
-pub use builder::{Builder, Driver, Kvm};
+pub use builder::{Builder, Clock, Driver, Kvm};
 pub use card::{Action, Card, Counters};
 pub use guest::Guest;
 pub use isolate::{enter, is_inside, Entered};
-pub use lab_proto::{Size, Status};
+pub use lab_proto::{Activity, Size, Status};
 pub use process::{Cmd, Output, Piece, Process, Remote};
 pub use wire::Wire;
 
@@ -93,6 +93,7 @@ pub struct Session {
     host: u8,
     tap: bool,
     kvm: bool,
+    clock: Clock,
     boot_time: Duration,
 }
 
@@ -152,6 +153,11 @@ impl Session {
     /// Whether the guest runs on hardware virtualisation.
     pub fn kvm(&self) -> bool {
         self.kvm
+    }
+
+    /// What the guest's clock follows.
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Time from the start of the machine to the agent's greeting.

@@ -334,7 +334,7 @@ impl Process {
                 self.status = Some(Status::Exited(127));
                 bail!("{}: {reason}", self.name)
             }
-            Answer::Ports(_) | Answer::File(_) | Answer::Done => {}
+            Answer::Ports(_) | Answer::File(_) | Answer::Activity(_) | Answer::Done => {}
         }
         Ok(())
     }
