@@ -28,6 +28,7 @@
 #include "closing.h"
 #include "flower.h"
 #include "held.h"
+#include "hook.h"
 #include "listening.h"
 #include "netlink.h"
 #include "ports.h"

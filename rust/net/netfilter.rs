@@ -44,19 +44,51 @@ pub(crate) enum Verdict {
 }
 
 /// A hook at `NF_INET_LOCAL_IN`, behind all rules of the administrator.
+///
+/// # Context
+///
+/// RCU read section with softirqs off: in a softirq, or in a process that reinjects the frame (NFQUEUE).
 pub(crate) trait LocalIn: 'static {
-    /// Looks at a frame. RCU read section, softirq or process context, atomic.
+    /// Looks at a frame.
     fn local_in(frame: &mut Incoming<'_>) -> Verdict;
 
-    /// Takes a frame away. The same context.
+    /// Takes a frame away.
     fn stolen(frame: SkBuff);
+}
+
+/// Softirqs are off on this CPU until it is dropped.
+///
+/// Frames that come from a device arrive with softirqs off. `nf_reinject()` runs the hooks that follow NFQUEUE in the
+/// process that gave the verdict, with softirqs on; the TCP stack's receive functions and TIME-WAIT's must not run so.
+struct SoftirqsOff {
+    /// They were on before.
+    restore: bool,
+}
+
+impl SoftirqsOff {
+    fn new() -> Self {
+        Self {
+            // SAFETY: No preconditions; `drop()` restores what was found.
+            restore: unsafe { bindings::acceltcp_softirqs_disable() },
+        }
+    }
+}
+
+impl Drop for SoftirqsOff {
+    fn drop(&mut self) {
+        if self.restore {
+            // SAFETY: `new()` has disabled them, on this CPU, as they keep the task where it is.
+            unsafe { bindings::local_bh_enable() };
+        }
+    }
 }
 
 /// A frame at the end of `NF_INET_LOCAL_IN`, on its way to the TCP stack.
 ///
 /// # Invariants
 ///
-/// `'a` lies in an RCU read section, which ends after the TCP stack has got the frame. `net` is alive for `'a`.
+/// `'a` lies in an RCU read section with softirqs off. `net` is alive for `'a`. The section ends after the TCP stack has got
+/// the frame, unless a rule comes behind the hook, see [`Incoming::ends_rules`].
 pub(crate) struct Incoming<'a> {
     /// The frame, whose data starts at the network header.
     skb: &'a mut SkBuff,
@@ -108,9 +140,27 @@ impl<'a> Incoming<'a> {
         unsafe { request_sock::owner(self.skb, self.net, self.family, claim) }
     }
 
-    /// Has the TCP stack create a connection of `listener` from the frame. `ENOMEM` when it cannot.
+    /// Whether no rule comes behind the hook, which could queue the frame and so end the RCU read section.
+    fn ends_rules(&self) -> bool {
+        let pf = match self.family {
+            Family::V4 => bindings::NFPROTO_IPV4,
+            Family::V6 => bindings::NFPROTO_IPV6,
+        };
+        // SAFETY: The namespace is alive, and this is an RCU read section, by the type invariant.
+        unsafe { bindings::acceltcp_hook_ends_rules(self.net.as_raw(), pf as u8, own()) }
+    }
+
+    /// Has the TCP stack create a connection of `listener` from the frame.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if a rule of netfilter comes behind the hook, `ENOMEM` without memory.
     pub(crate) fn attach_request(&mut self, listener: Socket<'a>, options: &Options) -> Result {
-        // SAFETY: By the type invariant; the listener was looked up in the same section, as it has its lifetime.
+        if !self.ends_rules() {
+            return Err(EBUSY);
+        }
+        // SAFETY: The listener was looked up in the section of the type invariant, as it has its lifetime. The TCP stack gets
+        // the frame within it: hooks that are behind ours, of which none is a rule, do not keep it.
         unsafe { request_sock::attach(self.skb, listener, self.family, options) }
     }
 }
@@ -183,6 +233,13 @@ impl NetExit for Exit {
     }
 }
 
+/// Its address tells hooks of this module from others.
+static OWN: u8 = 0;
+
+fn own() -> *mut c_void {
+    (&raw const OWN).cast_mut().cast()
+}
+
 /// Hooks for IPv4 and IPv6 in one network namespace.
 struct Hooks {
     net: NetId,
@@ -202,6 +259,7 @@ impl Hooks {
         let make = |pf| {
             Opaque::new(bindings::nf_hook_ops {
                 hook: Some(callback::<H>),
+                priv_: own(),
                 pf,
                 hooknum: bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
                 priority: i32::MAX,
@@ -251,8 +309,9 @@ unsafe extern "C" fn callback<H: LocalIn>(
         bindings::NFPROTO_IPV4 => Family::V4,
         _ => Family::V6,
     };
-    // INVARIANT: The section begins where the frame comes into the stack (`netif_receive_skb()`), and the hook
-    // is the last before `ip_local_deliver_finish()`.
+    let _softirqs = SoftirqsOff::new();
+    // INVARIANT: The section begins where the frame comes into the stack (`netif_receive_skb()`), or with the message of
+    // NFQUEUE that holds its verdict, and ends behind `ip_local_deliver_finish()`.
     let mut frame = Incoming {
         skb: &mut skb,
         net: NetId::from_raw(net),

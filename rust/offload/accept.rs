@@ -185,6 +185,10 @@ fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
             frame.trace_child();
             Verdict::Accept
         }
+        Err(err) if err == EBUSY => {
+            count(Counter::setup_rule_behind);
+            Verdict::Accept
+        }
         Err(_) => {
             count(Counter::setup_no_memory);
             Verdict::Drop

@@ -42,6 +42,8 @@ counters! {
     setup_malformed,
     /// Frames dropped as there was no memory; the client tries again.
     setup_no_memory,
+    /// Frames that brought no connection as a rule of netfilter comes behind the module's hook and could keep them.
+    setup_rule_behind,
     /// Connections that a card was handed to end them.
     teardown_handed_over,
     /// First answers of connections that were held back for a moment.

@@ -98,11 +98,12 @@ class Client:
         raise RuntimeError("waited in vain for a segment")
 
 
-def syn(name, again=False, **args):
-    """Sends a SYN and waits for the SYN-ACK; the handshake is not ended."""
+def syn(name, again=False, behind=None, **args):
+    """Sends a SYN and waits for the SYN-ACK; the handshake is not ended. Its number may be one behind what another
+    connection has sent."""
     if not again:
         clients[name] = client = Client(**args)
-        client.isn = random.getrandbits(32)
+        client.isn = clients[behind].seq + 1000 & 0xFFFFFFFF if behind else random.getrandbits(32)
     client = clients[name]
     client.seq, client.ack = client.isn, 0
     client.send(SYN, options=struct.pack("!BBH", 2, 4, 1460))

@@ -14,6 +14,7 @@ mod many;
 mod netns;
 mod options;
 mod queue;
+mod queued;
 mod reuse;
 mod vlan;
 
@@ -121,6 +122,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "rules of netfilter decide on connections of the card, with and without conntrack",
             240,
             host::netfilter,
+        ),
+        case(
+            "queued",
+            "frames that come back from NFQUEUE: softirqs are off, and none is kept behind the module's hook",
+            240,
+            queued::queued,
         ),
         case(
             "steering",
