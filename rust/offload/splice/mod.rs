@@ -36,7 +36,8 @@ use super::{
 use crate::net::{
     closing::{
         Closing,
-        Stays, //
+        Stays,
+        Tracked, //
     },
     global::global,
     sock::{
@@ -239,7 +240,7 @@ fn hand_over(sockets: [Locked<'_>; 2], netns: &Arc<Netns>, flags: u32, idle_ms: 
     pair.remember();
     pair.begun();
     sockets.into_iter().for_each(splice::freeze::<Options>);
-    tracked.into_iter().for_each(splice::Tracked::end);
+    tracked.into_iter().for_each(Tracked::end);
     for node in nodes {
         let old = SPLICED.lock().0.insert(node);
         if old.is_none() {
