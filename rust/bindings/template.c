@@ -188,7 +188,11 @@ static bool acceltcp_filter(struct sock *sk, struct sk_buff *skb,
 #endif
 }
 
-/* What conntrack knows of the connection of @skb, with its reference; or NULL. */
+/*
+ * Takes the conntrack entry off @skb, with its reference; or NULL. It is for
+ * acceltcp_conntrack_end() once the device owns the connection: the offload may
+ * fail yet, and then the host goes on with the connection.
+ */
 struct nf_conntrack *acceltcp_take_conntrack(struct sk_buff *skb)
 {
 	struct nf_conntrack *nfct = skb_nfct(skb);
@@ -278,11 +282,6 @@ static enum acceltcp_stays acceltcp_send_off(struct sock *sk,
 		return ACCELTCP_STAYS_FILTERED;
 	if (skb_dst(skb) != dst || skb->dev != dev)
 		goto drop;
-	/* One that is spliced may yet stay with the host. */
-	if (from->closes) {
-		acceltcp_conntrack_end(skb_nfct(skb));
-		nf_reset_ct(skb);
-	}
 	if (!acceltcp_put_ethernet(skb, dst, dev, from)) {
 		stays = ACCELTCP_STAYS_NEIGHBOUR;
 		goto drop;

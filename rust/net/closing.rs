@@ -65,6 +65,34 @@ impl Stays {
     }
 }
 
+/// The conntrack entry of a connection, if there is one, with a reference.
+///
+/// Whoever gives the connection to a device calls [`Tracked::end`] after that cannot fail any more; if the
+/// connection stays with the host, dropping this leaves the entry as it is.
+#[must_use]
+pub(crate) struct Tracked(*mut bindings::nf_conntrack);
+
+impl Tracked {
+    /// Takes the entry off the frame of a connection.
+    fn of(frame: &mut SkBuff) -> Self {
+        // SAFETY: The frame is ours, and its reference goes over to us.
+        Self(unsafe { bindings::acceltcp_take_conntrack(frame.as_raw()) })
+    }
+
+    /// Marks the entry as closing: no other segment of the connection passes conntrack.
+    pub(crate) fn end(self) {
+        // SAFETY: `self.0` is null, or an entry to which we hold a reference.
+        unsafe { bindings::acceltcp_conntrack_end(self.0) };
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        // SAFETY: `self.0` is null, which `nf_conntrack_put()` ignores, or an entry whose reference is ours.
+        unsafe { bindings::nf_conntrack_put(self.0) };
+    }
+}
+
 /// A connection that may be given away, closed or joined with another one, and what is known of it. It does not change as long as its lock is held.
 pub(crate) struct Closing<'a> {
     sk: &'a Locked<'a>,
@@ -97,8 +125,13 @@ impl<'a> Closing<'a> {
     }
 
     /// A frame like its next segment, with all data that is not acknowledged, which `headroom` bytes may be put
-    /// in front of, and `tailroom` bytes behind. Netfilter has seen it, and NAT has changed its addresses.
-    pub(crate) fn frame(&self, headroom: usize, tailroom: usize) -> Result<SkBuff, Stays> {
+    /// in front of, and `tailroom` bytes behind, and the conntrack entry of the connection. Netfilter has seen the
+    /// frame, and NAT has changed its addresses.
+    pub(crate) fn frame(
+        &self,
+        headroom: usize,
+        tailroom: usize,
+    ) -> Result<(SkBuff, Tracked), Stays> {
         let mut frame = core::ptr::null_mut();
         // SAFETY: The socket is alive and locked, and was not changed since `new()`; in success the frame is ours.
         Stays::from_raw(unsafe {
@@ -111,8 +144,10 @@ impl<'a> Closing<'a> {
             )
         })?;
         let frame = NonNull::new(frame).ok_or(Stays::NoMemory)?;
-        // SAFETY: As above.
-        Ok(unsafe { SkBuff::from_raw(frame) })
+        // SAFETY: The function has succeeded, so the frame is valid and nobody else's.
+        let mut frame = unsafe { SkBuff::from_raw(frame) };
+        let tracked = Tracked::of(&mut frame);
+        Ok((frame, tracked))
     }
 }
 

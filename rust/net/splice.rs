@@ -5,7 +5,8 @@
 use super::{
     closing::{
         Closing,
-        Stays, //
+        Stays,
+        Tracked, //
     },
     skb::SkBuff,
     sock::{
@@ -104,43 +105,18 @@ pub(crate) fn pause() -> Result {
     }
 }
 
-/// What conntrack knows of a connection, if it does.
-pub(crate) struct Tracked(*mut bindings::nf_conntrack);
-
-impl Tracked {
-    /// Takes it off the frame of a connection.
-    fn of(frame: &mut SkBuff) -> Self {
-        // SAFETY: The frame is ours, and its reference goes over to us.
-        Self(unsafe { bindings::acceltcp_take_conntrack(frame.as_raw()) })
-    }
-
-    /// No other segment of the connection comes by conntrack: its entry is over soon.
-    pub(crate) fn end(self) {
-        // SAFETY: Our reference, or null.
-        unsafe { bindings::acceltcp_conntrack_end(self.0) };
-    }
-}
-
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        // SAFETY: Our reference, or null.
-        unsafe { bindings::nf_conntrack_put(self.0) };
-    }
-}
-
-/// The frame of two templates, the bytes of the first one, and what conntrack knows of both connections.
+/// The frame of two header templates, the bytes of the first one, and the conntrack entries of both connections.
 pub(crate) fn frame(
     ends: &[Closing<'_>; 2],
     headroom: usize,
 ) -> Result<(SkBuff, usize, [Tracked; 2]), Stays> {
     let [a, b] = ends;
-    let mut first = a.frame(headroom, Closing::HEADERS + b.len as usize)?;
-    let mut second = b.frame(0, 0)?;
-    let tracked = [&mut first, &mut second].map(Tracked::of);
+    let (mut first, first_tracked) = a.frame(headroom, Closing::HEADERS + b.len as usize)?;
+    let (mut second, second_tracked) = b.frame(0, 0)?;
     let len = first.len();
     // SAFETY: Both frames are ours.
     match unsafe { bindings::acceltcp_append(first.as_raw(), second.as_raw()) } {
-        true => Ok((first, len, tracked)),
+        true => Ok((first, len, [first_tracked, second_tracked])),
         false => Err(Stays::NoMemory),
     }
 }

@@ -88,13 +88,14 @@ fn try_hand_over(sk: &Locked<'_>, options: &Options) -> Result<(), Counter> {
     if !admitted {
         return Err(Counter::teardown_watermark);
     }
-    let frame = closing.frame(METADATA, 0).map_err(reason)?;
+    let (frame, tracked) = closing.frame(METADATA, 0).map_err(reason)?;
     card.hand_over(frame, &message(&closing, options), len)
         .map_err(|err| match err {
             ENOSPC => Counter::teardown_no_credit,
             ENETDOWN => Counter::teardown_link_down,
             _ => Counter::teardown_no_room,
         })?;
+    tracked.end();
     trace::handed_over(sk, &closing);
     late::remember(closing.key, closing.rcv_isn);
     if closing.first_answer {

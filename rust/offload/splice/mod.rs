@@ -36,7 +36,8 @@ use super::{
 use crate::net::{
     closing::{
         Closing,
-        Stays, //
+        Stays,
+        Tracked, //
     },
     global::global,
     sock::Socket,
@@ -243,7 +244,7 @@ fn hand_over(
     pair.remember();
     pair.begun();
     quiesced.iter().for_each(splice::freeze);
-    tracked.into_iter().for_each(splice::Tracked::end);
+    tracked.into_iter().for_each(Tracked::end);
     for node in nodes {
         let old = SPLICED.lock().0.insert(node);
         drop(old);

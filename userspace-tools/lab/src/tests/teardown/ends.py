@@ -72,6 +72,10 @@ def connect(name, host, port, flags=None, sport=0, rcvbuf=None):
     return sock.getsockname()[1]
 
 
+def port(name):
+    return socks[name].getsockname()[1]
+
+
 def part(name, size):
     """The next `size` bytes of the stream to be sent."""
     start = places[name]["sent"] % PERIOD

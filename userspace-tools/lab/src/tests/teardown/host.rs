@@ -2,7 +2,7 @@
 
 //! Other parts of the host that have their say.
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context as _, Result};
 use serde_json::json;
 
 use super::{
@@ -46,6 +46,9 @@ pub(super) fn conntrack(context: &Context<'_>) -> Result<()> {
             }
         }
     }
+    for host in ["10.99.0.2", "fd99:0::2"] {
+        refused(&mut pair, host).with_context(|| format!("refused, {host}"))?;
+    }
     pair.host_is_free()?;
     // As after an RST: 10 s, where a connection that has ended by itself would have two minutes.
     guest_until(
@@ -54,4 +57,28 @@ pub(super) fn conntrack(context: &Context<'_>) -> Result<()> {
         "sleep 0.5; ! grep -q 'tcp .*dport=[78]000' /proc/net/nf_conntrack",
     )?;
     context.finish(session)
+}
+
+/// An offload that fails after connection tracking has seen the header template: the host's own FIN
+/// finds the entry of a connection that goes on.
+fn refused(pair: &mut Pair<'_>, host: &str) -> Result<()> {
+    let guest = pair.session.guest();
+    let before = statistic(pair.session, "teardown_neighbour")?;
+    pair.open(host)?;
+    pair.peer(&json!({"do": "send", "name": "s", "size": 700}))?;
+    pair.host(&json!({"do": "receive", "name": "s", "size": 700}))?;
+    pair.host(&json!({"do": "send", "name": "s", "size": 2000}))?;
+    pair.peer(&json!({"do": "receive", "name": "s", "size": 2000}))?;
+    guest.run_ok("ip neigh flush dev nic0")?;
+    pair.host(&json!({"do": "close", "name": "s"}))?;
+    let seen = pair.peer(&json!({"do": "end", "name": "s"}))?;
+    ensure!(seen == json!({"kind": "end", "bytes": 2000}), "{seen}");
+    ensure!(statistic(pair.session, "teardown_neighbour")? == before + 1);
+    let port = pair.peer(&json!({"do": "port", "name": "s"}))?;
+    let entry = guest.run_ok(format!("grep 'sport={port} ' /proc/net/nf_conntrack"))?;
+    ensure!(
+        entry.contains(" CLOSE_WAIT ") || entry.contains(" FIN_WAIT "),
+        "{entry}"
+    );
+    pair.peer(&json!({"do": "close", "name": "s"})).map(drop)
 }
