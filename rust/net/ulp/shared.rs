@@ -101,8 +101,12 @@ impl<T: Send + Sync> Shared<T> {
         let inner = ptr.cast::<Inner<T>>();
         // SAFETY: The memory is there, see `borrow()`.
         let taken = unsafe { bindings::refcount_inc_not_zero((*inner.as_ptr()).refs.get()) };
+        if !taken {
+            // Nothing that would give up a reference may be made.
+            return None;
+        }
         // INVARIANT: The count was raised for this reference.
-        taken.then_some(Self(inner, PhantomData))
+        Some(Self(inner, PhantomData))
     }
 }
 
