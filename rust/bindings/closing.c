@@ -2,6 +2,7 @@
 /* See closing.h. All functions want the socket locked by its process. */
 
 #include "bindings.h"
+#include <linux/bpf-cgroup.h>
 #include <linux/if_vlan.h>
 #include <linux/siphash.h>
 #include <net/sch_generic.h>
@@ -44,6 +45,24 @@ static bool acceltcp_has_ip_options(const struct sock *sk)
 		return true;
 #endif
 	return rcu_access_pointer(inet_sk(sk)->inet_opt) != NULL;
+}
+
+/*
+ * Whether BPF programs or filters see each segment of @sk: programs of its
+ * cgroup, of either direction, and SO_ATTACH_FILTER. A device runs none of them.
+ */
+static bool acceltcp_has_programs(struct sock *sk)
+{
+	if (rcu_access_pointer(sk->sk_filter))
+		return true;
+#ifdef CONFIG_CGROUP_BPF
+	return (cgroup_bpf_enabled(CGROUP_INET_INGRESS) &&
+		cgroup_bpf_sock_enabled(sk, CGROUP_INET_INGRESS)) ||
+	       (cgroup_bpf_enabled(CGROUP_INET_EGRESS) &&
+		cgroup_bpf_sock_enabled(sk, CGROUP_INET_EGRESS));
+#else
+	return false;
+#endif
 }
 
 static bool acceltcp_is_ipv4(const struct sock *sk)
@@ -328,6 +347,8 @@ enum acceltcp_stays acceltcp_splicing_look(struct sock *sk,
 		return ACCELTCP_STAYS_STATE;
 	if (acceltcp_has_unread(sk))
 		return ACCELTCP_STAYS_UNREAD;
+	if (acceltcp_has_programs(sk))
+		return ACCELTCP_STAYS_PROGRAM;
 	to->len = tp->write_seq - tp->snd_una;
 	stays = acceltcp_look(sk, to);
 	if (stays != ACCELTCP_STAYS_NOT)

@@ -25,6 +25,7 @@ enum acceltcp_stays {
 	ACCELTCP_STAYS_QUEUED,		/* frames may wait in a queueing discipline */
 	ACCELTCP_STAYS_NEIGHBOUR,	/* nobody knows the next hop's address */
 	ACCELTCP_STAYS_FILTERED,	/* netfilter has dropped or kept the frame */
+	ACCELTCP_STAYS_PROGRAM,		/* a BPF program has its say, see acceltcp_has_programs() */
 	ACCELTCP_STAYS_NO_MEMORY,
 };
 

@@ -4,10 +4,12 @@
  * segment, and all data that is not acknowledged.
  *
  * It goes through netfilter like any segment, so that rules hold, addresses are
- * translated and conntrack sees the FIN of one that closes, but around the queueing discipline.
+ * translated and conntrack sees the FIN of one that closes, and past the egress
+ * programs of the socket's cgroup, but around the queueing discipline.
  */
 
 #include "bindings.h"
+#include <linux/bpf-cgroup.h>
 #include <linux/if_vlan.h>
 #include <linux/netfilter_ipv6.h>
 #include <net/ip6_checksum.h>
@@ -282,6 +284,14 @@ static enum acceltcp_stays acceltcp_send_off(struct sock *sk,
 		return ACCELTCP_STAYS_FILTERED;
 	if (skb_dst(skb) != dst || skb->dev != dev)
 		goto drop;
+	/*
+	 * As in ip_finish_output(). A program that wants the connection to slow
+	 * down (NET_XMIT_CN) keeps it with the host, where it can.
+	 */
+	if (BPF_CGROUP_RUN_PROG_INET_EGRESS(sk, skb) != NET_XMIT_SUCCESS) {
+		stays = ACCELTCP_STAYS_PROGRAM;
+		goto drop;
+	}
 	if (!acceltcp_put_ethernet(skb, dst, dev, from)) {
 		stays = ACCELTCP_STAYS_NEIGHBOUR;
 		goto drop;

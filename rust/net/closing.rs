@@ -39,6 +39,9 @@ pub(crate) enum Stays {
     Neighbour,
     /// Netfilter has dropped or kept the frame.
     Filtered,
+    /// A BPF program of the socket's cgroup has not let the frame pass unchanged, or one, or a socket filter, is to see
+    /// each segment.
+    Program,
     /// There is no memory for the frame.
     NoMemory,
 }
@@ -59,6 +62,7 @@ impl Stays {
             bindings::acceltcp_stays_ACCELTCP_STAYS_QUEUED => Self::Queued,
             bindings::acceltcp_stays_ACCELTCP_STAYS_NEIGHBOUR => Self::Neighbour,
             bindings::acceltcp_stays_ACCELTCP_STAYS_FILTERED => Self::Filtered,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_PROGRAM => Self::Program,
             bindings::acceltcp_stays_ACCELTCP_STAYS_NO_MEMORY => Self::NoMemory,
             _ => Self::State,
         })

@@ -160,6 +160,11 @@ counters! {
     teardown_watermark,
     /// Pairs that were not spliced for the same reason; the errno was `ENOSPC`.
     splice_watermark,
+    /// Connections ended by the host as an egress BPF program of their cgroup has dropped the frame, or wants them slower.
+    teardown_cgroup_bpf,
+    /// Pairs that were not spliced as a BPF program of a socket's cgroup, or a socket filter, is to see each segment; the
+    /// errno was `EACCES`.
+    splice_bpf,
     /// Pairs of whose end those that listen were not told, as there were too many at once.
     splice_not_reported,
     /// Connections whose application has given them to another ULP, such as kTLS.

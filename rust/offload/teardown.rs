@@ -148,6 +148,7 @@ fn reason(why: Stays) -> Counter {
         Stays::Queued => Counter::teardown_queued,
         Stays::Neighbour => Counter::teardown_neighbour,
         Stays::Filtered => Counter::teardown_filtered,
+        Stays::Program => Counter::teardown_cgroup_bpf,
         Stays::NoMemory => Counter::teardown_no_memory,
     }
 }

@@ -38,7 +38,8 @@
  * EXDEV: the connections do not go through the same card, or their namespaces
  * differ; ENODEV: no card that can do it; ENETDOWN: its link is down; ENOSPC: it
  * has no room; EAGAIN: data is still under way (only with NONBLOCK, or after a while);
- * EPERM: netfilter does not let them; ENOBUFS: no memory; or the error of one of
+ * EPERM: netfilter does not let them; EACCES: BPF programs of a cgroup at ingress or
+ * egress, or a socket filter, are to see each segment; ENOBUFS: no memory; or the error of one of
  * the connections. Then nothing has changed but that data has been passed on.
  * Nobody else may read from or write to the sockets meanwhile.
  */

@@ -306,6 +306,10 @@ fn reason(why: Stays) -> Error {
         Stays::Route => ENODEV,
         Stays::Link => ENETDOWN,
         Stays::Filtered => EPERM,
+        Stays::Program => {
+            count(Counter::splice_bpf);
+            EACCES
+        }
         Stays::NoMemory => ENOBUFS,
     }
 }

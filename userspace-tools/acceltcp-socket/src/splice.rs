@@ -163,6 +163,7 @@ pub struct SpliceInfo {
 /// * `EXDEV`: they do not go through the same card, or their namespaces differ;
 /// * `ENODEV`: no card that can do it;
 /// * `ENETDOWN`: the card's link is down;
+/// * `EACCES`: BPF programs of a cgroup at ingress or egress, or a socket filter, are to see each segment;
 /// * `ENOSPC`: the card has no room;
 /// * `EAGAIN`: data is still under way ([`SpliceOptions::nonblocking`], or after a while);
 /// * `ENOBUFS`: no memory;

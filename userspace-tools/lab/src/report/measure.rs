@@ -156,7 +156,10 @@ pub struct Span {
 impl Span {
     /// By the guest's clock.
     fn time(&self) -> Duration {
-        self.after.guest.clock.saturating_sub(self.before.guest.clock)
+        self.after
+            .guest
+            .clock
+            .saturating_sub(self.before.guest.clock)
     }
 
     /// What the guest's kernel has counted.

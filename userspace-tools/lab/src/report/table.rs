@@ -54,11 +54,7 @@ pub fn table(rows: &[Row]) -> String {
     format!("{costs}\n\n{events}\n\n{}", clocks(rows))
 }
 
-fn lines(
-    rows: &[Row],
-    columns: &[&str],
-    numbers: impl Fn(&Row) -> [String; 6],
-) -> Table {
+fn lines(rows: &[Row], columns: &[&str], numbers: impl Fn(&Row) -> [String; 6]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header(TEXT.iter().chain(columns));
@@ -164,6 +160,8 @@ mod tests {
         let events = cells(lines[6]);
         assert_eq!(events[1..4], ["redis-short", "nfp", "-"]);
         assert_eq!(events[4..8], ["-", "-", "1.50", "-"]);
-        assert!(text.ends_with("Guest clock: executed instructions, 1 ns each (real time while idle)."));
+        assert!(
+            text.ends_with("Guest clock: executed instructions, 1 ns each (real time while idle).")
+        );
     }
 }

@@ -344,7 +344,11 @@ impl Builder {
         let kvm = match self.kvm {
             Kvm::On => true,
             Kvm::Off => false,
-            Kvm::Auto => !self.count && self.clock != Some(Clock::Instructions) && kvm::works(layout, &facts)?,
+            Kvm::Auto => {
+                !self.count
+                    && self.clock != Some(Clock::Instructions)
+                    && kvm::works(layout, &facts)?
+            }
         };
         let clock = self.clock.unwrap_or(match self.count {
             true => Clock::Instructions,

@@ -15,7 +15,9 @@ use std::{
 };
 
 use anyhow::{bail, Context, Result};
-use lab_proto::{read_frame, write_frame, Activity, Answer, Ask, Event, Interface, Request, Size, VERSION};
+use lab_proto::{
+    read_frame, write_frame, Activity, Answer, Ask, Event, Interface, Request, Size, VERSION,
+};
 
 use super::{
     isolate::patience,

@@ -65,9 +65,7 @@ impl Config {
             (true, _) => ("kvm", &[]),
             (false, Clock::Wall) => ("tcg,thread=multi", &[]),
             // 2^0 ns an instruction. A guest that sleeps does so for as long as it says.
-            (false, Clock::Instructions) => {
-                ("tcg,thread=single", &["-icount", "shift=0,sleep=on"])
-            }
+            (false, Clock::Instructions) => ("tcg,thread=single", &["-icount", "shift=0,sleep=on"]),
         };
         let cpu = match (self.kvm, self.four_levels) {
             (true, _) => "host",

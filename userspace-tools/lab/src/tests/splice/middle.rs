@@ -9,10 +9,11 @@ use super::super::peer::Peer;
 use crate::session::Session;
 
 /// What all of them run.
-const SCRIPT: &str = concat!(
+pub(super) const SCRIPT: &str = concat!(
     include_str!("../teardown/ends.py"),
     include_str!("splice.py"),
     include_str!("../ulp/ulp.py"),
+    include_str!("../bpf.py"),
     include_str!("../commands.py")
 );
 
@@ -44,7 +45,8 @@ impl<'a> Middle<'a> {
         Self::with(session, Peer::netns_script(session, name, SCRIPT)?, flags)
     }
 
-    fn with(session: &'a Session, guest: Peer, flags: u32) -> Result<Self> {
+    /// With a script that runs already in the guest.
+    pub(super) fn with(session: &'a Session, guest: Peer, flags: u32) -> Result<Self> {
         let mut middle = Self {
             session,
             client: Peer::wire_script(session, SCRIPT)?,

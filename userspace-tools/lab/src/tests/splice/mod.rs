@@ -4,6 +4,7 @@
 
 mod basic;
 mod card;
+mod cgroup;
 mod ends;
 mod errors;
 mod events;
@@ -58,6 +59,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "each reason for which connections are not spliced, after which they are as before",
             240,
             errors::errors,
+        ),
+        case(
+            "cgroup",
+            "sockets of which BPF programs are to see each segment are not spliced",
+            180,
+            cgroup::cgroup,
         ),
         case(
             "events",

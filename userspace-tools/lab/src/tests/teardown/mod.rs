@@ -3,6 +3,7 @@
 //! Connection teardown on the card, as seen by applications, by their peers and by the administrator.
 
 mod card;
+mod cgroup;
 mod faults;
 mod forms;
 mod full;
@@ -76,6 +77,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "connection tracking and NAT",
             180,
             host::conntrack,
+        ),
+        case(
+            "cgroup",
+            "egress programs of a cgroup see the end of a connection, and decide on it",
+            180,
+            cgroup::cgroup,
         ),
         case(
             "vlan",

@@ -12,7 +12,11 @@ use super::super::{
 use crate::session::Session;
 
 /// What both ends run.
-pub(super) const SCRIPT: &str = concat!(include_str!("ends.py"), include_str!("../commands.py"));
+pub(super) const SCRIPT: &str = concat!(
+    include_str!("ends.py"),
+    include_str!("../bpf.py"),
+    include_str!("../commands.py")
+);
 
 /// Port of the listener.
 pub(super) const PORT: u16 = 7000;
@@ -34,7 +38,11 @@ impl<'a> Pair<'a> {
 
     /// The same with these offloads.
     pub(super) fn with(session: &'a Session, flags: u32) -> Result<Self> {
-        let mut guest = Peer::guest_script(session, SCRIPT)?;
+        Self::of(session, Peer::guest_script(session, SCRIPT)?, flags)
+    }
+
+    /// The same with a script that runs already.
+    pub(super) fn of(session: &'a Session, mut guest: Peer, flags: u32) -> Result<Self> {
         let wire = Peer::wire_script(session, SCRIPT)?;
         guest.ask(&json!({"do": "listen", "name": "l", "port": PORT, "flags": flags}))?;
         if flags & 1 != 0 {
