@@ -11,7 +11,7 @@ use std::{
     fs::{File, OpenOptions},
     io::Write,
     os::fd::{AsFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context as _, Result};
@@ -161,7 +161,7 @@ pub(crate) fn shown(layout: &Layout, test: &LabTest, vcpus: u32) -> Result<()> {
 }
 
 /// Has standard output and error go to a file.
-fn redirect(path: &PathBuf) -> Result<()> {
+fn redirect(path: &Path) -> Result<()> {
     let log = open(path)?;
     nix::unistd::dup2_stdout(&log)?;
     nix::unistd::dup2_stderr(&log)?;
