@@ -7,7 +7,10 @@ use std::time::Duration;
 use anyhow::{bail, ensure, Context, Result};
 use nix::libc::SIGTERM;
 
-use super::{demo::check, workloads::owned};
+use super::{
+    demo::check,
+    workloads::{owned, Wrk, LIMIT},
+};
 use crate::{
     report::{offload, Client, Meter, Ready, Row, Said, Server},
     session::{Cmd, Driver, Process, Session},
@@ -21,33 +24,31 @@ pub(super) const NAME: &str = "proxy-http";
 const SPLICE: &str = "splice";
 const OFFLOADS: [&[&str]; 3] = [&[], &["setup", "teardown"], &["setup", "teardown", SPLICE]];
 
-/// A body, and how many transactions prove something: large ones take their time.
+/// A body, and how often it is asked for: large ones take their time.
 struct Body {
     name: &'static str,
-    size: &'static str,
-    least: u64,
+    url: &'static str,
+    requests: u32,
 }
 
 const BODIES: [Body; 3] = [
     Body {
         name: "proxy-http-64",
-        size: "64",
-        least: 500,
+        url: "http://10.99.0.2:8080/64",
+        requests: 1500,
     },
     Body {
         name: "proxy-http-64k",
-        size: "64K",
-        least: 200,
+        url: "http://10.99.0.2:8080/64K",
+        requests: 600,
     },
     Body {
         name: "proxy-http-1m",
-        size: "1M",
-        least: 50,
+        url: "http://10.99.0.2:8080/1M",
+        requests: 120,
     },
 ];
 
-/// No load takes longer.
-const LIMIT: Duration = Duration::from_secs(100);
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
 const PORT: u16 = 8080;
@@ -132,7 +133,7 @@ fn variant(
         offload::wait_rule(session)?;
     }
     let mut transactions = 0;
-    for Body { name, size, least } in &BODIES {
+    for Body { name, url, requests } in &BODIES {
         eprintln!(
             "lab: {name} with {} ...",
             if offloads.is_empty() {
@@ -141,17 +142,20 @@ fn variant(
                 offloads.join(", ")
             }
         );
-        let wrk = |seconds: u32| {
-            format!(
-                "wrk -t 1 -c 16 -d {seconds} --timeout 60 -H 'Connection: close' http://10.99.0.2:{PORT}/{size}"
-            )
+        let wrk = |requests| {
+            let wrk = Wrk {
+                connections: 16,
+                url,
+                requests,
+            };
+            wrk.line()
         };
         let measured = meter.measure(
             &Client {
                 workload: (*name).into(),
                 server: line.clone(),
-                client: wrk(8),
-                warm_up: Some(wrk(1)),
+                client: wrk(*requests),
+                warm_up: Some(wrk(requests / 10)),
                 offload: owned(offloads),
                 transactions: None,
                 timeout: LIMIT,
@@ -159,7 +163,7 @@ fn variant(
             |_| (),
         )?;
         rows.push(measured.row.clone());
-        check(&measured, *least).context(*name)?;
+        check(&measured, (*requests).into()).context(*name)?;
         transactions += measured.row.transactions.unwrap_or(0);
     }
     server.stop()?;

@@ -6,10 +6,11 @@
 //! file here and put it into `all`. Tests that any driver of the card must pass are in
 //! `driver`; they exist once for each driver. What only this project's driver is held to is in
 //! `resilience`; connection setup is in `setup`, teardown in `teardown`, splicing in `splice`. What is
-//! delivered is installed in `packaging`.
+//! delivered is installed in `packaging`; `count` checks what figures rest on.
 
 pub(crate) mod chain;
 mod control;
+mod count;
 pub(crate) mod debug;
 pub(crate) mod driver;
 mod observe;
@@ -167,6 +168,7 @@ pub(crate) fn all() -> Vec<LabTest> {
     all.extend(splice::tests());
     all.extend(ulp::tests());
     all.extend(control::tests());
+    all.extend(count::tests());
     all.extend(packaging::tests());
     all.extend(debug::tests());
     all
