@@ -163,12 +163,7 @@ pub(crate) fn thaw<U: Ulp>(sk: Quiesced<'_, U>, now: &Returned) -> Result {
 }
 
 /// Ends `sk` with EOF or an error; so many bytes have come from its peer and went there.
-pub(crate) fn finish<U: Ulp>(
-    sk: Quiesced<'_, U>,
-    error: Option<Error>,
-    received: u64,
-    sent: u64,
-) {
+pub(crate) fn finish<U: Ulp>(sk: Quiesced<'_, U>, error: Option<Error>, received: u64, sent: u64) {
     let err = error.map_or(0, |error| -error.to_errno());
     let sk = sk.end();
     // SAFETY: The socket is alive and locked, and was quiesced.

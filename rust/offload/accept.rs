@@ -193,5 +193,8 @@ fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
 }
 
 fn asks_for_setup(listener: Socket<'_>) -> bool {
-    ulp::peek(listener, |options: &Options| options.flags() & flag::SETUP != 0).unwrap_or(false)
+    ulp::peek(listener, |options: &Options| {
+        options.flags() & flag::SETUP != 0
+    })
+    .unwrap_or(false)
 }

@@ -89,11 +89,7 @@ pub(super) unsafe extern "C" fn clone<U: Ulp>(
                 if U::answers(&data) {
                     bindings::acceltcp_child_answers(sk.as_raw());
                 }
-                bindings::acceltcp_ulp_inherit(
-                    sk.as_raw(),
-                    ops.proto(kind, family),
-                    base(family),
-                );
+                bindings::acceltcp_ulp_inherit(sk.as_raw(), ops.proto(kind, family), base(family));
             }
             // It is the child's.
             let _ = data.into_raw();

@@ -56,7 +56,8 @@ pub(super) unsafe extern "C" fn close<U: Ulp>(sk: *mut bindings::sock, timeout: 
     if matches!(kind, Some(Kind::Quiesced | Kind::Joined)) {
         U::parting(sk);
     }
-    let may_go = sk.state() == State::Other && peek(sk, |data: &U| U::may_close(sk, data)) == Some(true);
+    let may_go =
+        sk.state() == State::Other && peek(sk, |data: &U| U::may_close(sk, data)) == Some(true);
     if may_go {
         sk.with_lock(|mut sk| {
             if let Some(locked) = UlpLocked::<U>::new(&mut sk) {

@@ -156,10 +156,7 @@ impl<'a, U: Ulp> UlpLocked<'a, U> {
         // then on.
         let (data, module) = unsafe {
             bindings::acceltcp_ulp_take_off(self.sk.as_raw(), base, expedite);
-            (
-                Shared::from_raw(self.data),
-                ModuleRef(U::ops().module()),
-            )
+            (Shared::from_raw(self.data), ModuleRef(U::ops().module()))
         };
         TakenOff {
             left: (self.kind == Kind::Joined).then(|| Left::new(*self.sk)),

@@ -252,9 +252,7 @@ fn hand_over(
 }
 
 /// Nobody can write to both sockets any more. `EBUSY`, and nothing has happened, when a card relays one already.
-fn quiesce<'a>(
-    [a, b]: [UlpLocked<'a, Options>; 2],
-) -> Result<[Quiesced<'a, Options>; 2]> {
+fn quiesce<'a>([a, b]: [UlpLocked<'a, Options>; 2]) -> Result<[Quiesced<'a, Options>; 2]> {
     let a = a.quiesce().ok_or(EBUSY)?;
     match b.quiesce() {
         Some(b) => Ok([a, b]),
