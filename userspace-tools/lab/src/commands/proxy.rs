@@ -133,7 +133,12 @@ fn variant(
         offload::wait_rule(session)?;
     }
     let mut transactions = 0;
-    for Body { name, url, requests } in &BODIES {
+    for Body {
+        name,
+        url,
+        requests,
+    } in &BODIES
+    {
         eprintln!(
             "lab: {name} with {} ...",
             if offloads.is_empty() {

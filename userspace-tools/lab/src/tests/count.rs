@@ -116,9 +116,7 @@ impl Kind {
         const FEW: u32 = 1;
         let few = self.run(session, FEW)?;
         let many = self.run(session, self.rounds)?;
-        let each = |many: u64, few: u64| {
-            (many as f64 - few as f64) / f64::from(self.rounds - FEW)
-        };
+        let each = |many: u64, few: u64| (many as f64 - few as f64) / f64::from(self.rounds - FEW);
         Ok(Round {
             user: each(many.0, few.0),
             kernel: each(many.1, few.1),

@@ -12,7 +12,6 @@ use acceltcp_abi::cmd::{self, Request};
 use acceltcp_abi::regs::{self, ctrl, update};
 use acceltcp_abi::tlv::features;
 use nicstack::memory::Capacity;
-use vfio_bindings::bindings::vfio::VFIO_PCI_CONFIG_REGION_INDEX;
 use vfio_user::ServerBackend;
 use zerocopy::FromBytes;
 

@@ -8,7 +8,6 @@ use crate::device::registers::CAPABILITIES;
 use acceltcp_abi::pci::{VECTOR_LSC, VECTOR_RING0};
 use acceltcp_abi::regs::{self, ctrl, ctrl1, update, Version};
 use acceltcp_abi::{mbox, nfd3};
-use vfio_bindings::bindings::vfio::VFIO_PCI_CONFIG_REGION_INDEX;
 use vfio_user::ServerBackend;
 
 #[test]

@@ -21,7 +21,6 @@ use nicstack::wire::segment::{Content, Segment, SegmentHeader};
 use nicstack::wire::tcp::{Flags, TcpHeader};
 use std::thread;
 use std::time::Duration;
-use vfio_bindings::bindings::vfio::VFIO_PCI_CONFIG_REGION_INDEX;
 use vfio_user::ServerBackend;
 
 /// The host's timestamp clock.
