@@ -52,7 +52,7 @@ impl Address {
         let len = match address {
             SocketAddr::V4(v4) => {
                 let raw = libc::sockaddr_in {
-                    sin_family: libc::AF_INET as _,
+                    sin_family: libc::AF_INET as libc::sa_family_t,
                     sin_port: v4.port().to_be(),
                     sin_addr: libc::in_addr {
                         s_addr: u32::from_ne_bytes(v4.ip().octets()),
@@ -65,7 +65,7 @@ impl Address {
             }
             SocketAddr::V6(v6) => {
                 let raw = libc::sockaddr_in6 {
-                    sin6_family: libc::AF_INET6 as _,
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
                     sin6_port: v6.port().to_be(),
                     sin6_flowinfo: 0,
                     sin6_addr: libc::in6_addr {
