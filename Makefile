@@ -21,7 +21,7 @@ help:
 	@echo '  make                   build the module, the card and the tools (the lab is set up first)'
 	@echo '  make demo              serve Redis in a virtual machine through the modelled card'
 	@echo '  make test              run all tests; T="NAME..." runs some (globs are fine), V=1 shows the guest console'
-	@echo '  make test-long         all long tests, and the unit tests with all their cases (hours)'
+	@echo '  make test-long         all long tests, and the unit tests with more orders of threads (hours)'
 	@echo '  make test-debug        the same on a kernel that checks what the module does (built once, 10 to 25 minutes)'
 	@echo '  make kunit             run the KUnit suites of the module on that kernel'
 	@echo '  make bench             compare drivers and offloads'
@@ -51,7 +51,7 @@ test: $(LAB)
 	@$(LAB) test $(if $(V),--verbose) $(T)
 
 test-long: $(LAB)
-	@ACCELTCP_LONG_TESTS=1 LOOM_MAX_PREEMPTIONS=3 $(LAB) test $(if $(V),--verbose) unit $(or $(T),'long-*')
+	@LOOM_MAX_PREEMPTIONS=3 $(LAB) test $(if $(V),--verbose) unit $(or $(T),'long-*')
 
 test-debug: $(LAB)
 	@$(LAB) test --kernel debug $(if $(V),--verbose) $(T)
