@@ -41,12 +41,13 @@ struct Shared {
     working: [AtomicBool; TUPLES],
     /// How often the host was told that a number that was taken is free.
     freed: AtomicU64,
+    /// Buffers that the host was told to have again, all in all.
+    buffers: AtomicU64,
 }
 
 struct Watch<'a> {
     shared: &'a Shared,
     random: u64,
-    buffers: u32,
 }
 
 impl Watch<'_> {
@@ -82,7 +83,9 @@ impl Output for Watch<'_> {
     }
 
     fn credits(&mut self, credits: &Credits) {
-        self.buffers = credits.buffers.get();
+        // They only grow; another worker may have had the last ones.
+        let buffers = u64::from(credits.buffers.get());
+        self.shared.buffers.fetch_max(buffers, Ordering::SeqCst);
     }
 
     fn splice_event(&mut self, told: &SpliceEvent) -> bool {
@@ -134,7 +137,6 @@ fn one_worker_at_a_time_has_a_pair() {
                 let mut out = Watch {
                     shared,
                     random: worker + 1,
-                    buffers: 0,
                 };
                 for _ in 0..ROUNDS {
                     let pick = out.next();
@@ -202,7 +204,6 @@ fn one_worker_at_a_time_has_a_pair() {
     let mut out = Watch {
         shared: &shared,
         random: 99,
-        buffers: 0,
     };
     for _ in 0..1000 {
         relay.card.pass(10_000_000);
@@ -229,7 +230,10 @@ fn one_worker_at_a_time_has_a_pair() {
     );
     assert!(count(&[Counter::SpliceRelayed]) > 1000);
     // Credits are exact.
-    assert_eq!(u64::from(out.buffers), spent.load(Ordering::Relaxed));
+    assert_eq!(
+        shared.buffers.load(Ordering::SeqCst),
+        spent.load(Ordering::Relaxed)
+    );
 }
 
 #[test]
