@@ -180,7 +180,7 @@ impl Mode {
     fn command(self) -> String {
         match self {
             Self::Haproxy(option) => format!(
-                "cat >/tmp/haproxy-bench.cfg <<'END' && exec haproxy -db -f /tmp/haproxy-bench.cfg
+                "cat >/tmp/haproxy-bench.cfg <<'END' && exec /build/bin/haproxy -db -f /tmp/haproxy-bench.cfg
 global
     stats socket {SOCKET}
 listen bench

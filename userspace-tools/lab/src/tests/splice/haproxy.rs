@@ -159,7 +159,7 @@ impl<'a> Proxied<'a> {
             .replace("SOCKET", SOCKET)
             .replace("IDLE", &IDLE_MS.to_string());
         let line = format!(
-            "cat >/tmp/haproxy.cfg <<'END' && exec haproxy -db -f /tmp/haproxy.cfg\n{configuration}END"
+            "cat >/tmp/haproxy.cfg <<'END' && exec /build/bin/haproxy -db -f /tmp/haproxy.cfg\n{configuration}END"
         );
         let mut server = Peer::wire_script(session, SCRIPT)?;
         server.ask(&json!({"do": "listen", "name": "l", "port": SERVER, "flags": null}))?;
