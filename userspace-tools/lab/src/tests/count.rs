@@ -4,12 +4,12 @@
 
 use anyhow::{ensure, Context as _, Result};
 
-use super::{Context, LabTest};
+use super::{Context, LabTest, LONG};
 use crate::session::{Clock, Driver, Session};
 
 pub(super) fn tests() -> Vec<LabTest> {
     vec![LabTest::ours(
-        "count-known".into(),
+        format!("{LONG}count-known"),
         "programs of known length are counted alike by both clocks, in user space and in the kernel",
         300,
         known,
@@ -111,16 +111,27 @@ fn known(context: &Context<'_>) -> Result<()> {
 }
 
 impl Kind {
-    /// Runs two programs that differ in their rounds only: what starting one costs falls out.
+    /// Runs two programs that differ in their rounds only: what starting one costs falls out. The guest may do other
+    /// things meanwhile, which only adds: the least of several runs counts.
     fn measure(&self, session: &Session) -> Result<Round> {
         const FEW: u32 = 1;
-        let few = self.run(session, FEW)?;
-        let many = self.run(session, self.rounds)?;
+        let few = self.least(session, FEW)?;
+        let many = self.least(session, self.rounds)?;
         let each = |many: u64, few: u64| (many as f64 - few as f64) / f64::from(self.rounds - FEW);
         Ok(Round {
             user: each(many.0, few.0),
             kernel: each(many.1, few.1),
         })
+    }
+
+    fn least(&self, session: &Session, rounds: u32) -> Result<(u64, u64)> {
+        const RUNS: usize = 3;
+        let mut least = (u64::MAX, u64::MAX);
+        for _ in 0..RUNS {
+            let (user, kernel) = self.run(session, rounds)?;
+            least = (least.0.min(user), least.1.min(kernel));
+        }
+        Ok(least)
     }
 
     /// Instructions in user space and in the kernel while a program runs.
