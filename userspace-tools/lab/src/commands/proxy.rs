@@ -7,10 +7,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure, Context, Result};
 use nix::libc::SIGTERM;
 
-use super::{
-    demo::check,
-    workloads::{owned, Wrk, LIMIT},
-};
+use super::{demo::check, workloads::owned};
 use crate::{
     report::{offload, Client, Meter, Ready, Row, Said, Server},
     session::{Cmd, Driver, Process, Session},
@@ -24,31 +21,33 @@ pub(super) const NAME: &str = "proxy-http";
 const SPLICE: &str = "splice";
 const OFFLOADS: [&[&str]; 3] = [&[], &["setup", "teardown"], &["setup", "teardown", SPLICE]];
 
-/// A body, and how often it is asked for: large ones take their time.
+/// A body, and how many transactions prove something: large ones take their time.
 struct Body {
     name: &'static str,
-    url: &'static str,
-    requests: u32,
+    size: &'static str,
+    least: u64,
 }
 
 const BODIES: [Body; 3] = [
     Body {
         name: "proxy-http-64",
-        url: "http://10.99.0.2:8080/64",
-        requests: 1500,
+        size: "64",
+        least: 500,
     },
     Body {
         name: "proxy-http-64k",
-        url: "http://10.99.0.2:8080/64K",
-        requests: 600,
+        size: "64K",
+        least: 200,
     },
     Body {
         name: "proxy-http-1m",
-        url: "http://10.99.0.2:8080/1M",
-        requests: 120,
+        size: "1M",
+        least: 50,
     },
 ];
 
+/// No load takes longer.
+const LIMIT: Duration = Duration::from_secs(100);
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
 const PORT: u16 = 8080;
@@ -84,7 +83,6 @@ pub(super) fn serve(layout: &Layout, rows: &mut Vec<Row>) -> Result<()> {
         .name("demo-proxy")
         .count(true)
         .start(layout)?;
-    session.wait_reachable()?;
     let backend = backend(&session)?;
     let meter = Meter::new(&session, Driver::AccelTcp.name(), 1, true);
     for offloads in OFFLOADS {
@@ -133,12 +131,7 @@ fn variant(
         offload::wait_rule(session)?;
     }
     let mut transactions = 0;
-    for Body {
-        name,
-        url,
-        requests,
-    } in &BODIES
-    {
+    for Body { name, size, least } in &BODIES {
         eprintln!(
             "lab: {name} with {} ...",
             if offloads.is_empty() {
@@ -147,20 +140,17 @@ fn variant(
                 offloads.join(", ")
             }
         );
-        let wrk = |requests| {
-            let wrk = Wrk {
-                connections: 16,
-                url,
-                requests,
-            };
-            wrk.line()
+        let wrk = |seconds: u32| {
+            format!(
+                "wrk -t 1 -c 16 -d {seconds} --timeout 60 -H 'Connection: close' http://10.99.0.2:{PORT}/{size}"
+            )
         };
         let measured = meter.measure(
             &Client {
                 workload: (*name).into(),
                 server: line.clone(),
-                client: wrk(*requests),
-                warm_up: Some(wrk(requests / 10)),
+                client: wrk(8),
+                warm_up: Some(wrk(1)),
                 offload: owned(offloads),
                 transactions: None,
                 timeout: LIMIT,
@@ -168,7 +158,7 @@ fn variant(
             |_| (),
         )?;
         rows.push(measured.row.clone());
-        check(&measured, (*requests).into()).context(*name)?;
+        check(&measured, *least).context(*name)?;
         transactions += measured.row.transactions.unwrap_or(0);
     }
     server.stop()?;

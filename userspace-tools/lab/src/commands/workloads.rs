@@ -7,10 +7,7 @@ use std::time::Duration;
 use crate::report::Client;
 
 /// No load takes longer than this.
-pub(super) const LIMIT: Duration = Duration::from_secs(100);
-
-/// Script for `wrk`.
-const STOP: &str = include_str!("stop.lua");
+const LIMIT: Duration = Duration::from_secs(100);
 
 /// A server with the loads that it serves.
 #[derive(Clone, Copy, Debug)]
@@ -20,82 +17,34 @@ pub(crate) struct Service {
     /// The port that it listens on when it is ready.
     pub(crate) port: u16,
     /// Client's command line for what only the first requests cost.
-    pub(super) warm_up: Generator,
+    pub(super) warm_up: &'static str,
     /// Its loads.
     pub(super) loads: &'static [Load],
 }
 
-/// A load: its name and its client.
+/// A load: its name and the client's command line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(super) name: &'static str,
-    pub(super) client: Generator,
-}
-
-/// A client.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Generator {
-    /// A command line.
-    Line(&'static str),
-    /// `wrk`.
-    Wrk(Wrk),
-}
-
-impl Generator {
-    fn line(self) -> String {
-        match self {
-            Self::Line(line) => line.into(),
-            Self::Wrk(wrk) => wrk.line(),
-        }
-    }
-}
-
-/// Requests by `wrk`, with a connection each. Their number is fixed: in a fixed time a busy machine
-/// serves fewer, and what a load costs once weighs more.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wrk {
-    /// Connections at the same time.
-    pub(super) connections: u32,
-    /// What is asked for.
-    pub(super) url: &'static str,
-    /// How many requests.
-    pub(super) requests: u32,
-}
-
-impl Wrk {
-    /// The command line. It does not end by time within [`LIMIT`].
-    pub(super) fn line(self) -> String {
-        let Self {
-            connections,
-            url,
-            requests,
-        } = self;
-        let seconds = 2 * LIMIT.as_secs();
-        format!(
-            "cat >/tmp/stop.lua <<'END' && exec wrk -t 1 -c {connections} -d {seconds} --timeout 60 \
-             -s /tmp/stop.lua -H 'Connection: close' {url} -- {requests}\n{STOP}END"
-        )
-    }
+    pub(super) client: &'static str,
 }
 
 /// Redis with a connection for each request.
 const SHORT: Load = Load {
     name: "redis-short",
-    client: Generator::Line("redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 6000 --csv"),
+    client: "redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 6000 --csv",
 };
 
 /// Redis with a connection for each request, and with connections that stay.
 pub(crate) const REDIS: Service = Service {
     server: "redis-server --bind 0.0.0.0 :: --save '' --protected-mode no --daemonize no",
     port: 6379,
-    warm_up: Generator::Line("redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 300 --csv"),
+    warm_up: "redis-benchmark -h 10.99.0.2 -k 0 -c 32 -t get -n 300 --csv",
     loads: &[
         SHORT,
         Load {
             name: "redis-persistent",
-            client: Generator::Line(
-                "redis-benchmark -h 10.99.0.2 -k 1 -c 32 -t get -n 20000 --csv",
-            ),
+            client: "redis-benchmark -h 10.99.0.2 -k 1 -c 32 -t get -n 20000 --csv",
         },
     ],
 };
@@ -126,18 +75,10 @@ http {
 }
 END"#,
     port: 8080,
-    warm_up: Generator::Wrk(Wrk {
-        connections: 32,
-        url: "http://10.99.0.2:8080/",
-        requests: 300,
-    }),
+    warm_up: "wrk -t 1 -c 32 -d 1 -H 'Connection: close' http://10.99.0.2:8080/",
     loads: &[Load {
         name: "nginx-close",
-        client: Generator::Wrk(Wrk {
-            connections: 32,
-            url: "http://10.99.0.2:8080/",
-            requests: 5000,
-        }),
+        client: "wrk -t 1 -c 32 -d 6 --timeout 60 -H 'Connection: close' http://10.99.0.2:8080/",
     }],
 };
 
@@ -162,8 +103,8 @@ impl Service {
         Client {
             workload: load.name.into(),
             server: self.server.into(),
-            client: load.client.line(),
-            warm_up: Some(self.warm_up.line()),
+            client: load.client.into(),
+            warm_up: Some(self.warm_up.into()),
             offload: owned(offload),
             transactions: None,
             timeout: LIMIT,
