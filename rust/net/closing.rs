@@ -118,7 +118,7 @@ impl<'a> Closing<'a> {
     /// Looks at `sk`, which is to be joined with another connection (process context).
     pub(crate) fn spliced(sk: &'a Locked<'_>) -> Result<Self, Stays> {
         let mut info = bindings::acceltcp_closing::default();
-        // SAFETY: As above.
+        // SAFETY: The socket is alive and locked, as `Locked` says, and `info` is writable.
         Stays::from_raw(unsafe { bindings::acceltcp_splicing_look(sk.as_raw(), &mut info) })?;
         Ok(Self { sk, info })
     }
@@ -148,7 +148,7 @@ impl<'a> Closing<'a> {
             )
         })?;
         let frame = NonNull::new(frame).ok_or(Stays::NoMemory)?;
-        // SAFETY: The function has succeeded, so the frame is valid and nobody else's.
+        // SAFETY: The function has succeeded: the frame is valid, and its only reference is ours.
         let mut frame = unsafe { SkBuff::from_raw(frame) };
         let tracked = Tracked::of(&mut frame);
         Ok((frame, tracked))

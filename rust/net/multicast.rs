@@ -38,7 +38,7 @@ impl MulticastList<'_> {
             arg: *mut c_void,
             addr: *const u8,
         ) -> c_int {
-            // SAFETY: The safety requirement; nobody else uses the closure in the meantime.
+            // SAFETY: `for_each()` passes a pointer to its own `visit`, which it does not use until the walk has ended.
             let visit = unsafe { &mut *arg.cast::<F>() };
             // SAFETY: An address of a `struct netdev_hw_addr` has at least 32 bytes.
             let addr = unsafe { addr.cast::<[u8; 6]>().read() };

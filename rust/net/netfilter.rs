@@ -68,7 +68,7 @@ struct SoftirqsOff {
 impl SoftirqsOff {
     fn new() -> Self {
         Self {
-            // SAFETY: No preconditions; `drop()` restores what was found.
+            // SAFETY: The function may be called in any context; `drop()` undoes it on the same CPU.
             restore: unsafe { bindings::acceltcp_softirqs_disable() },
         }
     }
@@ -123,7 +123,7 @@ impl<'a> Incoming<'a> {
     /// Whether the host has a connection of the frame's addresses and ports. The TCP stack does not look for it again.
     pub(crate) fn find_owner(&mut self) -> bool {
         let ipv4 = self.family == Family::V4;
-        // SAFETY: As above; in an RCU read section by the type invariant.
+        // SAFETY: The frame is valid, and the namespace alive in an RCU read section, by the type invariant.
         unsafe { bindings::acceltcp_frame_find_owner(self.skb.as_raw(), self.net.as_raw(), ipv4) }
     }
 

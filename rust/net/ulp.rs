@@ -170,7 +170,7 @@ pub(crate) trait Ulp: Send + Sync + Sized + 'static {
 /// `sk` must be a TCP socket that is alive during the call. The callbacks of this module are called by the TCP
 /// stack only, with such sockets.
 unsafe fn socket<'a>(sk: *mut bindings::sock) -> Socket<'a> {
-    // SAFETY: The safety requirement; an operation of a socket is not called without one.
+    // SAFETY: The caller promises a socket that is alive during the call, so the pointer is not null.
     unsafe { Socket::from_raw(NonNull::new_unchecked(sk)) }
 }
 

@@ -161,7 +161,8 @@ impl<U: Ulp> Ops<U> {
         for family in [Family::V4, Family::V6] {
             for kind in KINDS {
                 let copy = self.proto(kind, family);
-                // SAFETY: Nobody else reads or writes the copies before `state` is `READY`; those of the base do not change.
+                // SAFETY: Only this thread has brought `state` from `EMPTY` to `BUSY`; no other thread reads or writes the copies
+                // before `READY`. The operations of the base do not change.
                 let proto = unsafe {
                     copy.copy_from_nonoverlapping(base(family), 1);
                     &mut *copy
@@ -190,7 +191,7 @@ impl<U: Ulp> Ops<U> {
         for (to, from) in ulp.name.iter_mut().zip(U::NAME.to_bytes_with_nul()) {
             *to = *from;
         }
-        // SAFETY: As for the copies above.
+        // SAFETY: Only this thread has brought `state` from `EMPTY` to `BUSY`, and others read these fields after `READY` only.
         unsafe {
             *self.module.get() = module.as_ptr().cast();
             self.ulp().write(ulp);
