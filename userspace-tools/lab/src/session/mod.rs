@@ -35,6 +35,7 @@
 mod builder;
 mod card;
 mod console;
+mod driver;
 mod guest;
 mod isolate;
 mod kvm;
@@ -61,8 +62,9 @@ use lab_proto::Interface;
 use crate::util::Kernel;
 use leaks::Left;
 
-pub use builder::{Builder, Clock, Driver, Kvm};
+pub use builder::{Builder, Clock, Kvm};
 pub use card::{Action, Card, Counters};
+pub use driver::Driver;
 pub use guest::Guest;
 pub use isolate::{enter, is_inside, Entered};
 pub use lab_proto::{Activity, Size, Status};
@@ -89,7 +91,7 @@ pub struct Session {
     console: console::Console,
     counts: Option<File>,
     profile: Option<File>,
-    paths: builder::Paths,
+    paths: driver::Paths,
     host: u8,
     tap: bool,
     kvm: bool,
