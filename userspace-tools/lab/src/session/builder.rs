@@ -18,7 +18,7 @@ use super::{
     card::{Card, Settings},
     console::Console,
     driver::{Driver, Paths},
-    guest::{Guest, NoAgent},
+    guest::{BootLimit, Guest, NoAgent},
     isolate, kvm,
     machine::{Config, Machine},
     tools::inner_path,
@@ -32,6 +32,8 @@ use crate::{
 
 /// How long the guest may take to boot.
 const BOOT: Duration = Duration::from_secs(120);
+/// How long it may print nothing; the longest pause of one that boots is some 2 s on a quiet machine.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// Files of the counting plugin in the session's folder.
 const COUNTS: &str = "count";
@@ -293,15 +295,19 @@ impl Builder {
         let config = self.machine_config(layout, &facts, &dir, &console, (kvm, clock))?;
         let started = Instant::now();
         let (machine, port) = Machine::start(&config, &dir, &log("qemu"), &run.tools)?;
-        let guest =
-            Guest::connect(port, layout.guest_kernel().patience(self.boot)).map_err(|error| {
-                let logs = [machine.tail(), console.tail()].concat();
-                let text = format!("boot the guest: {error:#}{logs}");
-                match error.downcast::<NoAgent>() {
-                    Ok(_) => anyhow::Error::new(NoAgent(text)),
-                    Err(_) => anyhow!(text),
-                }
-            })?;
+        let kernel = layout.guest_kernel();
+        let limit = BootLimit {
+            whole: kernel.patience(self.boot),
+            silence: kernel.patience(SILENCE),
+        };
+        let guest = Guest::connect(port, limit, || console.size()).map_err(|error| {
+            let logs = [machine.tail(), console.tail()].concat();
+            let text = format!("boot the guest: {error:#}{logs}");
+            match error.downcast::<NoAgent>() {
+                Ok(_) => anyhow::Error::new(NoAgent(text)),
+                Err(_) => anyhow!(text),
+            }
+        })?;
         let session = Session {
             machine: Mutex::new(machine),
             cards,

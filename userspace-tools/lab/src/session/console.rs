@@ -66,6 +66,11 @@ impl Console {
         &self.path
     }
 
+    /// Bytes that were printed.
+    pub(super) fn size(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
     /// The lines that tell of a problem, in their order.
     pub(super) fn problems(&self) -> Result<Vec<String>> {
         Ok(problems(&self.text()?))

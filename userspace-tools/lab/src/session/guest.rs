@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, PoisonError,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{bail, Context, Result};
@@ -42,6 +42,17 @@ impl std::fmt::Display for NoAgent {
 
 impl std::error::Error for NoAgent {}
 
+/// How often the progress of a boot is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// How long a boot may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BootLimit {
+    pub(super) whole: Duration,
+    /// Without a sign of life.
+    pub(super) silence: Duration,
+}
+
 /// The guest of a session.
 #[derive(Clone, Debug)]
 pub struct Guest {
@@ -56,14 +67,34 @@ struct Link {
 }
 
 impl Guest {
-    /// Waits for the agent at the other end of `stream`.
-    pub(super) fn connect(stream: UnixStream, timeout: Duration) -> Result<Self> {
+    /// Waits for the agent at the other end of `stream`: for `limit.whole` at most, and no longer than `limit.silence`
+    /// without a change of `progress`.
+    pub(super) fn connect(
+        stream: UnixStream,
+        limit: BootLimit,
+        progress: impl Fn() -> u64,
+    ) -> Result<Self> {
         let waiting = Waiting::new(Mutex::new(Some(HashMap::new())));
         let reader = stream.try_clone().context("agent's stream")?;
         let (hello, greeting) = channel();
         let dispatch = Arc::clone(&waiting);
         thread::spawn(move || receive(reader, &hello, &dispatch));
-        match greeting.recv_timeout(timeout) {
+        let begun = Instant::now();
+        let (mut last, mut changed) = (progress(), begun);
+        let greeted = loop {
+            let greeted = greeting.recv_timeout(GLANCE.min(limit.silence));
+            if greeted != Err(RecvTimeoutError::Timeout) {
+                break greeted;
+            }
+            let now = progress();
+            if now != last {
+                (last, changed) = (now, Instant::now());
+            }
+            if begun.elapsed() >= limit.whole || changed.elapsed() >= limit.silence {
+                break greeted;
+            }
+        };
+        match greeted {
             Ok(VERSION) => Ok(Self {
                 link: Arc::new(Link {
                     stream: Mutex::new(stream),
@@ -73,7 +104,8 @@ impl Guest {
             }),
             Ok(other) => bail!("agent speaks version {other} of the protocol, not {VERSION}"),
             Err(RecvTimeoutError::Timeout) => {
-                Err(NoAgent(format!("no agent after {timeout:?}")).into())
+                let (whole, silent) = (begun.elapsed().as_secs(), changed.elapsed().as_secs());
+                Err(NoAgent(format!("no agent after {whole} s, silent for {silent} s")).into())
             }
             Err(RecvTimeoutError::Disconnected) => bail!("the virtual machine ended"),
         }
@@ -321,7 +353,10 @@ mod tests {
 
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(10);
+    const LIMIT: BootLimit = BootLimit {
+        whole: Duration::from_secs(10),
+        silence: Duration::from_secs(10),
+    };
 
     fn agent(serve: impl FnOnce(UnixStream) + Send + 'static) -> Guest {
         let (here, mut there) = UnixStream::pair().unwrap();
@@ -329,7 +364,7 @@ mod tests {
             write_frame(&mut there, &Event::Hello { version: VERSION }).unwrap();
             serve(there);
         });
-        Guest::connect(here, SOON).unwrap()
+        Guest::connect(here, LIMIT, || 0).unwrap()
     }
 
     fn answer(stream: &mut UnixStream, id: u32, answer: Answer) {
@@ -379,10 +414,34 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_machine_is_given_up_before_its_time() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let limit = BootLimit {
+            whole: Duration::MAX,
+            silence: Duration::from_millis(10),
+        };
+        assert!(Guest::connect(here, limit, || 0)
+            .unwrap_err()
+            .is::<NoAgent>());
+        // One that goes on has its whole time.
+        let (here, _there) = UnixStream::pair().unwrap();
+        let limit = BootLimit {
+            whole: Duration::from_millis(30),
+            silence: Duration::from_millis(20),
+        };
+        let glances = AtomicU32::new(0);
+        let progress = || u64::from(glances.fetch_add(1, Ordering::Relaxed));
+        assert!(Guest::connect(here, limit, progress)
+            .unwrap_err()
+            .is::<NoAgent>());
+        assert!(glances.load(Ordering::Relaxed) > 2);
+    }
+
+    #[test]
     fn other_version_is_refused() {
         let (here, mut there) = UnixStream::pair().unwrap();
         write_frame(&mut there, &Event::Hello { version: 0 }).unwrap();
-        let error = Guest::connect(here, SOON).unwrap_err();
+        let error = Guest::connect(here, LIMIT, || 0).unwrap_err();
         assert!(error.to_string().contains("version 0"), "{error}");
     }
 }
