@@ -261,6 +261,10 @@ impl Builder {
             self.cards
         );
         ensure!(self.vcpus > 0, "a guest needs a vCPU");
+        ensure!(
+            self.driver != Driver::Nfp || !layout.guest_kernel().is_built(),
+            "only the stock kernel has the upstream driver"
+        );
         let run = isolate::current()?;
         let facts = Facts::load(layout)?;
         let kvm = match self.kvm {
@@ -368,7 +372,7 @@ impl Builder {
         (kvm, clock): (bool, Clock),
     ) -> Result<Config> {
         let guest = layout.guest_kernel();
-        let image = facts.vmlinuz(layout);
+        let image = facts.image(layout);
         let kernel = match guest {
             Kernel::Stock => {
                 let inner = image

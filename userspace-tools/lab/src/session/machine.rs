@@ -274,7 +274,7 @@ mod tests {
             kvm: false,
             clock: Clock::Wall,
             four_levels: false,
-            kernel: "/vmlinuz".into(),
+            kernel: "/vmlinux".into(),
             append: vec!["nosmep".into()],
             dir: "/build/run/1/0".into(),
             console: "/build/log/console.log".into(),

@@ -35,7 +35,7 @@ const BUILD: &str = r#"
 set -e
 run() { nice make -C "$source" O="$out" LLVM="$llvm" KCFLAGS=-gline-tables-only "$@"; }
 source=$1 out=$2 llvm=$3
-run -j"$(nproc)" bzImage modules
+run -j"$(nproc)" vmlinux modules
 run -s INSTALL_MOD_PATH= INSTALL_MOD_STRIP=1 modules_install
 "#;
 
@@ -123,7 +123,7 @@ pub(super) fn ensure(layout: &Layout, facts: &Facts) -> Result<()> {
 }
 
 fn image(layout: &Layout) -> std::path::PathBuf {
-    layout.built_kernel().join("arch/x86/boot/bzImage")
+    layout.built_kernel().join("vmlinux")
 }
 
 fn unpack(layout: &Layout, facts: &Facts) -> Result<()> {

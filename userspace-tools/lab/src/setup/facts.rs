@@ -45,12 +45,12 @@ impl Facts {
         layout.build().join("facts.json")
     }
 
-    /// The guest's kernel image.
-    pub fn vmlinuz(&self, layout: &Layout) -> PathBuf {
+    /// The guest's kernel, uncompressed.
+    pub fn image(&self, layout: &Layout) -> PathBuf {
         if layout.guest_kernel().is_built() {
-            return layout.built_kernel().join("arch/x86/boot/bzImage");
+            return layout.built_kernel().join("vmlinux");
         }
-        self.modules(layout).join("vmlinuz")
+        self.modules(layout).join("vmlinux")
     }
 
     /// The kernel as the guest gives it in `uname -r`, with which reports name it.

@@ -39,6 +39,7 @@ pub(crate) const BUILD_TOOLS: &[&str] = &[
     "rust-src",
     "rustc",
     "xz-utils",
+    "zstd",
 ];
 
 /// What runs in the guest, on the wire side, and under them.

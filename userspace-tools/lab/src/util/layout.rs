@@ -101,12 +101,8 @@ impl Layout {
         self.built_kernels().join(self.kernel.name())
     }
 
-    /// The upstream driver's module, judge of the card.
+    /// The upstream driver's module, judge of the card; only the stock kernel has it.
     pub fn nfp_module(&self) -> PathBuf {
-        if self.kernel.is_built() {
-            let built = self.built_kernel();
-            return built.join("drivers/net/ethernet/netronome/nfp/nfp.ko");
-        }
         self.kernel().join("nfp/nfp.ko")
     }
 
