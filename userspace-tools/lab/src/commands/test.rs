@@ -40,7 +40,7 @@ pub struct Args {
     /// Show the guest's console and all output
     #[arg(short = 'V', long)]
     pub verbose: bool,
-    /// Tests that run at the same time; the number of processors without, and 1 with --verbose
+    /// Tests that run at the same time; without it two for each processor if there is memory, and 1 with --verbose
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
     /// Run everything so many times, and say which tests failed how often
@@ -119,7 +119,7 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
     let workers = match args.jobs {
         _ if args.verbose => 1,
         Some(jobs) => jobs.into(),
-        None => thread::available_parallelism().map_or(1, usize::from),
+        None => workers(),
     };
     let options = runner::Options {
         vcpus: args.vcpus,
@@ -214,6 +214,28 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
+}
+
+/// How many tests run at the same time. Most wait now and then, for timers and for peers: one for each processor leaves
+/// processors idle.
+fn workers() -> usize {
+    /// What a test may use: the guest's memory, its cards, its programs.
+    const NEEDS: u64 = 2 << 30;
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let room = available_memory().map_or(1, |bytes| {
+        usize::try_from(bytes / NEEDS).unwrap_or(usize::MAX)
+    });
+    (2 * processors).min(room).max(1)
+}
+
+/// Bytes of memory that programs can still have (proc_meminfo(5): MemAvailable).
+fn available_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// Whether a test runs though nobody named it. Other kernels than the stock one are there to watch

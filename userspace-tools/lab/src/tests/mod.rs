@@ -99,6 +99,9 @@ impl LabTest {
             control::FLOWER if layout.guest_kernel().is_built() => {
                 Some("kernels that are built here have no flower filters".to_owned())
             }
+            _ if layout.guest_kernel().is_built() && self.driver == Driver::Nfp => {
+                Some("kernels that are built here do not have the upstream driver".to_owned())
+            }
             _ => None,
         }
     }

@@ -7,30 +7,45 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use super::schedule::Results;
 use crate::util;
 
-/// Tests that the table of stages names one by one.
+/// Tests, and processes of tests, that the table of stages names one by one.
 const SLOWEST: usize = 10;
 
-/// A table of the stages of this process with their seconds, and the tests that took longest.
+/// A table of the stages of this process with their seconds, and the tests and processes that took most.
 pub(crate) fn stages(runs: &[Results]) -> String {
-    let mut rows: Vec<(String, Duration, Option<Duration>)> = util::ended()
+    let mut rows: Vec<(String, Option<Duration>, Option<Duration>)> = util::ended()
         .into_iter()
-        .map(|(title, wall)| (title, wall, None))
+        .map(|(title, wall)| (title, Some(wall), None))
         .collect();
     let mut outcomes: Vec<_> = runs.iter().flat_map(|run| &run.outcomes).collect();
     let wall = outcomes.iter().map(|outcome| outcome.wall).sum();
-    let cpu = runs.iter().map(|run| run.cpu).sum();
+    let mut processes: Vec<_> = runs.iter().flat_map(|run| &run.cpu).collect();
+    let cpu = processes.iter().map(|(_, _, cpu)| *cpu).sum();
     if !outcomes.is_empty() {
         let title = format!("{} lab tests, the sum of all", outcomes.len());
-        rows.push((title, wall, Some(cpu)));
+        rows.push((title, Some(wall), Some(cpu)));
     }
     outcomes.sort_by_key(|outcome| std::cmp::Reverse(outcome.wall));
     for outcome in outcomes.iter().take(SLOWEST) {
-        rows.push((format!("  {}", outcome.name), outcome.wall, None));
+        rows.push((format!("  {}", outcome.name), Some(outcome.wall), None));
+    }
+    processes.sort_by_key(|(_, _, cpu)| std::cmp::Reverse(*cpu));
+    for (first, tests, cpu) in processes.iter().take(SLOWEST) {
+        let others = match tests {
+            0 | 1 => String::new(),
+            tests => format!(" and {} more in its guest", tests - 1),
+        };
+        rows.push((format!("  {first}{others}"), None, Some(*cpu)));
     }
     let mut text = format!("{:>9} {:>9}  stage\n", "seconds", "CPU");
+    let seconds = |time: Option<Duration>| {
+        time.map_or_else(
+            || "-".to_owned(),
+            |time| format!("{:.1}", time.as_secs_f32()),
+        )
+    };
     for (title, wall, cpu) in rows {
-        let cpu = cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{:.1}", cpu.as_secs_f32()));
-        let _ = writeln!(text, "{:>9.1} {cpu:>9}  {title}", wall.as_secs_f32());
+        let (wall, cpu) = (seconds(wall), seconds(cpu));
+        let _ = writeln!(text, "{wall:>9} {cpu:>9}  {title}");
     }
     text
 }
@@ -76,7 +91,7 @@ mod tests {
                     text: String::new(),
                 })
                 .collect(),
-            cpu: Duration::from_secs(2),
+            cpu: vec![("long".to_owned(), 2, Duration::from_secs(2))],
             ..Results::default()
         }
     }
@@ -98,6 +113,10 @@ mod tests {
         let text = stages(&[run(&[("short", true, 1), ("long", true, 20)])]);
         let position = |name| text.find(name).unwrap();
         assert!(text.contains("21.0       2.0  2 lab tests"), "{text}");
-        assert!(position("  long") < position("  short"));
+        assert!(position("  long\n") < position("  short\n"));
+        assert!(
+            text.contains("-       2.0    long and 1 more in its guest\n"),
+            "{text}"
+        );
     }
 }
