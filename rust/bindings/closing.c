@@ -167,6 +167,38 @@ const void *acceltcp_egress(const struct sock *sk)
 	return dev;
 }
 
+/*
+ * The device behind VLAN devices at which the last segment of @sk came in, or NULL
+ * if that is not known. It may be gone. Any context.
+ */
+const void *acceltcp_ingress(const struct sock *sk)
+{
+	const struct net_device *dev;
+
+	rcu_read_lock();
+	dev = dev_get_by_index_rcu(sock_net(sk),
+				   READ_ONCE(sk->sk_rx_dst_ifindex));
+#if IS_ENABLED(CONFIG_VLAN_8021Q)
+	while (dev && is_vlan_dev(dev))
+		dev = vlan_dev_priv(dev)->real_dev;
+#endif
+	rcu_read_unlock();
+	return dev;
+}
+
+/* What the peer of @sk has asked for (socket locked). */
+enum acceltcp_request acceltcp_request_of(const struct sock *sk)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	if (tp->data_segs_in > 1)
+		return ACCELTCP_REQUEST_MORE;
+	/* An answer that is held has not been sent. */
+	if (tp->data_segs_in && (tp->data_segs_out || tp->write_seq != tp->snd_nxt))
+		return ACCELTCP_REQUEST_ONE;
+	return ACCELTCP_REQUEST_NONE;
+}
+
 /* Whether frames of @sk may be in a queue of @dev's, where others pass them. */
 static bool acceltcp_is_queued(const struct sock *sk,
 			       const struct net_device *dev)

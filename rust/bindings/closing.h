@@ -76,6 +76,16 @@ struct acceltcp_closing {
 u64 acceltcp_key(const struct net *net, bool ipv4, const void *local,
 		 __be16 lport, const void *remote, __be16 rport);
 const void *acceltcp_egress(const struct sock *sk);
+const void *acceltcp_ingress(const struct sock *sk);
+
+/* What the peer of a connection has asked for, and got, so far. */
+enum acceltcp_request {
+	ACCELTCP_REQUEST_NONE,		/* nothing, or no answer */
+	ACCELTCP_REQUEST_ONE,		/* data in one segment, which was answered */
+	ACCELTCP_REQUEST_MORE,		/* data in more segments */
+};
+
+enum acceltcp_request acceltcp_request_of(const struct sock *sk);
 enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 					  struct acceltcp_closing *to);
 enum acceltcp_stays acceltcp_splicing_look(struct sock *sk,

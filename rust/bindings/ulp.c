@@ -180,6 +180,15 @@ void acceltcp_child_answers(struct sock *child)
 	inet_csk_enter_pingpong_mode(child);
 }
 
+/*
+ * Whether the handshake of @req was a device's: the stack sets the flag for
+ * handshakes that somebody else has verified, and for no cookie of its own.
+ */
+bool acceltcp_reqsk_is_verified(const struct request_sock *req)
+{
+	return req->syncookie;
+}
+
 /* Also without the lock. */
 struct proto *acceltcp_prot(const struct sock *sk)
 {

@@ -28,6 +28,7 @@ void acceltcp_ulp_inherit(struct sock *child, struct proto *to,
 			  struct proto *base);
 void acceltcp_ulp_strip(struct sock *child, struct proto *base);
 void acceltcp_child_answers(struct sock *child);
+bool acceltcp_reqsk_is_verified(const struct request_sock *req);
 
 struct proto *acceltcp_prot(const struct sock *sk);
 bool acceltcp_prot_change(struct sock *sk, const struct proto *from,

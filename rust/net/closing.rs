@@ -69,6 +69,29 @@ impl Stays {
     }
 }
 
+/// What the peer of a connection has asked for, and got, so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Request {
+    /// Nothing, or there was no answer.
+    None,
+    /// Data in one segment, which was answered.
+    OneSegment,
+    /// Data in more segments.
+    MoreSegments,
+}
+
+impl Request {
+    /// What the peer of `sk` has asked for.
+    pub(crate) fn of(sk: &Locked<'_>) -> Self {
+        // SAFETY: The socket is alive and locked.
+        match unsafe { bindings::acceltcp_request_of(sk.as_raw()) } {
+            bindings::acceltcp_request_ACCELTCP_REQUEST_ONE => Self::OneSegment,
+            bindings::acceltcp_request_ACCELTCP_REQUEST_MORE => Self::MoreSegments,
+            _ => Self::None,
+        }
+    }
+}
+
 /// The conntrack entry of a connection, if there is one, with a reference.
 ///
 /// Whoever gives the connection to a device calls [`Tracked::end`] after that cannot fail any more; if the

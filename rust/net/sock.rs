@@ -137,6 +137,13 @@ impl<'a> Socket<'a> {
         (!dev.is_null()).then(|| DeviceId::from_raw(dev.cast()))
     }
 
+    /// The network device at which its last segment came in, behind VLAN devices; `None` when that is not known.
+    pub(crate) fn ingress(self) -> Option<DeviceId> {
+        // SAFETY: The socket is alive.
+        let dev = unsafe { bindings::acceltcp_ingress(self.as_raw()) };
+        (!dev.is_null()).then(|| DeviceId::from_raw(dev.cast()))
+    }
+
     /// Whether it belongs to a multipath connection.
     pub(crate) fn is_mptcp(self) -> bool {
         // SAFETY: The socket is alive.

@@ -157,9 +157,13 @@ pub(crate) trait Ulp: Send + Sync + Sized + 'static {
     /// A connection has been given another ULP (process context).
     fn gave_way();
 
-    /// Whether a connection that a listener accepts is expected to answer what it reads: its first acknowledgement may
-    /// wait for that, as it does later on in the connection.
+    /// Whether the first acknowledgement of a connection that a device has set up may wait for an answer, as it does
+    /// later on in the connection (any context).
     fn answers(data: &Self) -> bool;
+
+    /// Whether `sk`, whose first answer may wait, comes in by a device to which it could be given with that (process
+    /// context, socket locked).
+    fn has_device(sk: &UlpLocked<'_, Self>) -> bool;
 
     /// A socket that was in the list of listeners does not listen any more (process context).
     fn closed();

@@ -7,7 +7,8 @@
 //! * [`socket`]: the ULP and its socket options; [`listen`]: listeners; [`template`]: what they want;
 //!   [`rules`]: what cards have for them; [`keys`]: the keys of cookies; [`accept`]: connections that a card
 //!   has set up; [`teardown`]: connections that a card ends; [`late`]: what is still on its way of those;
-//!   [`credits`]: how many a card takes; [`forecast`]: which are about to end; [`splice`]: connections that a card
+//!   [`credits`]: how many a card takes; [`forecast`]: which are about to end; [`ack`]: whose
+//!   acknowledgements may wait for answers; [`splice`]: connections that a card
 //!   relays; [`policy`]: what listeners get that do not ask;
 //!   [`netns`]: what each namespace has set; [`acl`]: frames that a card drops; [`counters`]: what is counted.
 //!
@@ -16,6 +17,7 @@
 //! [`device`] and [`rules::Published`] are innermost.
 
 pub(crate) mod accept;
+mod ack;
 pub(crate) mod acl;
 pub(crate) mod counters;
 pub(crate) mod credits;

@@ -4,10 +4,12 @@
 
 use super::{
     accept,
+    ack::AckPredictor,
     counters::{
         count,
         Counter, //
     },
+    device,
     forecast::Forecast,
     late,
     listen,
@@ -115,6 +117,7 @@ pub(crate) struct Options {
     /// Most bytes of data with which connections are handed over.
     max_data: usize,
     forecast: Forecast,
+    acks: AckPredictor,
     /// What the namespace of the sockets has set.
     netns: Arc<Netns>,
 }
@@ -150,6 +153,11 @@ impl Options {
         &self.forecast
     }
 
+    /// Whether acknowledgements of requests may be delayed.
+    pub(super) fn acks(&self) -> &AckPredictor {
+        &self.acks
+    }
+
     fn new(netns: Arc<Netns>, flags: u32) -> Result<Shared<Self>> {
         Self::make(netns, flags, 0, None)
     }
@@ -180,6 +188,7 @@ impl Options {
             policy,
             max_data,
             forecast: Forecast::new(),
+            acks: AckPredictor::new(),
             netns,
         })
     }
@@ -302,7 +311,12 @@ impl Ulp for Options {
 
     fn answers(data: &Self) -> bool {
         // Short transactions: one segment less for the host to send.
-        data.flags() & flag::TEARDOWN != 0
+        data.flags() & (flag::TEARDOWN | flag::NO_HOLD) == flag::TEARDOWN && data.acks.may_delay()
+    }
+
+    fn has_device(sk: &UlpLocked<'_, Self>) -> bool {
+        let device = sk.ingress().or(sk.egress()).and_then(device::find);
+        device.is_some_and(|device| device.credits().max_data() != 0)
     }
 
     fn wait_ns(data: &Self) -> u32 {

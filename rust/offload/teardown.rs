@@ -22,6 +22,7 @@ use super::{
 use crate::net::{
     closing::{
         Closing,
+        Request,
         Stays, //
     },
     sock::{
@@ -49,6 +50,12 @@ const MAX_DATA: usize = u16::MAX as usize - METADATA - Closing::HEADERS;
 /// host is to forget it at once.
 pub(super) fn hand_over(sk: &UlpLocked<'_, Options>) -> bool {
     let result = try_hand_over(sk, sk.data());
+    let acks = sk.data().acks();
+    match Request::of(sk) {
+        Request::OneSegment if result.is_ok() => acks.one_segment(),
+        Request::MoreSegments => acks.more_segments(),
+        Request::OneSegment | Request::None => {}
+    }
     if let Err(why) = result {
         trace::not_handed_over(***sk, counters::name(why));
     }

@@ -60,9 +60,9 @@ pub(super) unsafe extern "C" fn release<U: Ulp>(sk: *mut bindings::sock) {
 ///
 /// # Safety
 ///
-/// See [`socket`]; `sk` is the child, which nobody else knows yet. To be called in the RCU read section in which it was copied.
+/// See [`socket`]; `sk` is the child, which nobody else knows yet, and `req` its request. To be called in the RCU read section in which it was copied.
 pub(super) unsafe extern "C" fn clone<U: Ulp>(
-    _req: *const bindings::request_sock,
+    req: *const bindings::request_sock,
     sk: *mut bindings::sock,
     _priority: bindings::gfp_t,
 ) {
@@ -84,9 +84,9 @@ pub(super) unsafe extern "C" fn clone<U: Ulp>(
                 0 => Kind::Plain,
                 _ => Kind::Holding,
             };
-            // SAFETY: The child is alive, and nobody else's; all operations are copies of those of its base.
+            // SAFETY: The child is alive, and nobody else's, the request too; all operations are copies of those of its base.
             unsafe {
-                if U::answers(&data) {
+                if bindings::acceltcp_reqsk_is_verified(req) && U::answers(&data) {
                     bindings::acceltcp_child_answers(sk.as_raw());
                 }
                 bindings::acceltcp_ulp_inherit(sk.as_raw(), ops.proto(kind, family), base(family));

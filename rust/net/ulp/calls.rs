@@ -110,7 +110,11 @@ pub(super) unsafe extern "C" fn sendmsg<U: Ulp>(
     let plain = unsafe { bindings::acceltcp_write_begin(sk.as_raw(), msg) };
     sk.with_lock(|mut sk| {
         let wait_ns = match UlpLocked::<U>::new(&mut sk) {
-            Some(locked) if plain => U::wait_ns(locked.data()),
+            Some(locked) if plain => match U::wait_ns(locked.data()) {
+                0 => 0,
+                wait_ns if U::has_device(&locked) => wait_ns,
+                _ => 0,
+            },
             _ => 0,
         };
         let mut result = 0;

@@ -157,6 +157,11 @@ def option(name, level, number, value):
     socks[name].setsockopt(level, number, value)
 
 
+def number(name, level, option):
+    """Value of an option that is a number."""
+    return socks[name].getsockopt(level, option)
+
+
 def key(name):
     """A TCP-MD5 key for a peer that does not exist."""
     address = struct.pack("=H2x4s120x", socket.AF_INET, bytes([10, 99, 0, 77]))

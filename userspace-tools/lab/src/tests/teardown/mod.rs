@@ -2,6 +2,7 @@
 
 //! Connection teardown on the card, as seen by applications, by their peers and by the administrator.
 
+mod acks;
 mod card;
 mod cgroup;
 mod faults;
@@ -51,6 +52,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "an answer waits a little for the close that follows it, and no longer",
             240,
             held::held,
+        ),
+        case(
+            "acks",
+            "acknowledgements of requests wait only where answers follow at once and the card has the connection",
+            300,
+            acks::acks,
         ),
         case(
             "credits",
