@@ -182,8 +182,14 @@ static void acceltcp_purge_sent(struct sock *sk)
 	acceltcp_open_window(inet_csk(sk));
 }
 
-/* As tcp_clear_xmit_timers(). */
-static void acceltcp_stop_timers(struct sock *sk)
+/*
+ * As tcp_clear_xmit_timers(), in process context with the socket locked. The
+ * keepalive timer's handler starts its timer again when it finds the socket
+ * locked, so one that runs on another CPU is waited for: it takes the spinlock
+ * of the socket, which is not held here. The other handlers leave their work to
+ * release_sock(), where they find nothing pending.
+ */
+void acceltcp_stop_timers(struct sock *sk)
 {
 	struct inet_connection_sock *icsk = inet_csk(sk);
 	struct tcp_sock *tp = tcp_sk(sk);
@@ -196,7 +202,7 @@ static void acceltcp_stop_timers(struct sock *sk)
 	smp_store_release(&icsk->icsk_ack.pending, 0);
 	sk_stop_timer(sk, &sk->tcp_retransmit_timer);
 	sk_stop_timer(sk, &icsk->icsk_delack_timer);
-	sk_stop_timer(sk, &icsk->icsk_keepalive_timer);
+	sk_stop_timer_sync(sk, &icsk->icsk_keepalive_timer);
 }
 
 /*

@@ -29,6 +29,7 @@ int acceltcp_splice_move(struct sock *from, struct sock *to, void *buffer,
 			 size_t size);
 bool acceltcp_pause(void);
 bool acceltcp_append(struct sk_buff *to, const struct sk_buff *from);
+void acceltcp_stop_timers(struct sock *sk);
 void acceltcp_splice_freeze(struct sock *sk,
 			    int (*late)(struct sock *sk, struct sk_buff *skb));
 int acceltcp_splice_thaw(struct sock *sk, const struct acceltcp_returned *now);
