@@ -45,8 +45,10 @@ use kernel::{
             Release, //
         },
         barrier::{
+            dma_mb,
             smp_mb,
-            Full, //
+            Full,
+            Read, //
         },
         Arc, //
     }, //
@@ -467,7 +469,11 @@ impl Consumer<'_> {
             None => {
                 let word = shared.write_back.as_ptr().cast::<u64>();
                 // SAFETY: There is one word, which the card writes.
-                u64::from_le(unsafe { word.read_volatile() }) as u32
+                let card = u64::from_le(unsafe { word.read_volatile() }) as u32;
+                // What the card has read was in `produced` before: without the barrier a weakly ordered CPU may read
+                // `produced` first, and take the card for being ahead of it.
+                dma_mb(Read);
+                card
             }
             Some(_) if shared.produced.load(Acquire) == self.tail => return,
             Some(register) => self.regs.queue_status(register),
