@@ -385,6 +385,7 @@ enum acceltcp_stays acceltcp_splicing_look(struct sock *sk,
 	stays = acceltcp_look(sk, to);
 	if (stays != ACCELTCP_STAYS_NOT)
 		return stays;
+	to->connect_bind = sk->sk_userlocks & SOCK_CONNECT_BIND;
 	to->rcv_wscale = tp->rx_opt.rcv_wscale;
 	to->wscale = tp->rx_opt.wscale_ok;
 	to->sack = tcp_is_sack(tp);

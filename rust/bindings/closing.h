@@ -67,6 +67,7 @@ struct acceltcp_closing {
 	bool ecn;
 	bool ack_due;
 	bool held;		/* an answer waits, see held.h */
+	bool connect_bind;	/* connect() has chosen its port */
 	bool first_answer;	/* all data that was sent, and that lately */
 };
 

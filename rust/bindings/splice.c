@@ -5,8 +5,8 @@
  * a frame yet: what comes of that is thrown away in the end, and the card lets
  * nothing out that the host says of the connection.
  *
- * Locks: two sockets are locked in the order of their addresses; the table of local
- * ports within.
+ * Locks: two sockets are locked in the order of their addresses; the tables of local
+ * ports within, that by ports before that by ports and addresses.
  */
 
 #include "bindings.h"
@@ -233,6 +233,53 @@ static void acceltcp_keep_port(struct sock *sk)
 	spin_unlock_bh(&head->lock);
 }
 
+/* As sk_is_connect_bind(). */
+static bool acceltcp_is_connect_bind(const struct sock *sk)
+{
+	if (sk->sk_state == TCP_TIME_WAIT)
+		return inet_twsk(sk)->tw_connect_bind;
+	return sk->sk_userlocks & SOCK_CONNECT_BIND;
+}
+
+/*
+ * Undoes acceltcp_keep_port() for @sk, whose port connect() had chosen and which
+ * is in the table of connections again: others may share the port, if no socket
+ * is left that bind() has given it, as after inet_put_port().
+ */
+static void acceltcp_share_port(struct sock *sk)
+{
+	struct inet_hashinfo *hashinfo = tcp_get_hashinfo(sk);
+	struct inet_bind_hashbucket *head, *head2;
+	u16 port = inet_sk(sk)->inet_num;
+	struct inet_bind2_bucket *bucket2;
+	struct inet_bind_bucket *bucket;
+	const struct sock *other;
+
+	head = &hashinfo->bhash[inet_bhashfn(sock_net(sk), port,
+					     hashinfo->bhash_size)];
+	head2 = inet_bhashfn_portaddr(hashinfo, sk, sock_net(sk), port);
+	spin_lock_bh(&head->lock);
+	spin_lock(&head2->lock);
+	bucket = inet_csk(sk)->icsk_bind_hash;
+	bucket2 = inet_csk(sk)->icsk_bind2_hash;
+	if (!bucket || !bucket2)
+		goto out;
+	sk->sk_userlocks |= SOCK_CONNECT_BIND;
+	sk_for_each_bound(other, &bucket2->owners)
+		if (!acceltcp_is_connect_bind(other))
+			goto out;
+	bucket2->fastreuse = -1;
+	bucket2->fastreuseport = -1;
+	hlist_for_each_entry(bucket2, &bucket->bhash2, bhash_node)
+		if (bucket2->fastreuse != -1 || bucket2->fastreuseport != -1)
+			goto out;
+	bucket->fastreuse = -1;
+	bucket->fastreuseport = -1;
+out:
+	spin_unlock(&head2->lock);
+	spin_unlock_bh(&head->lock);
+}
+
 /* Brings @sk, which a card has now, to rest. @late gets what waits behind the lock. */
 void acceltcp_splice_freeze(struct sock *sk,
 			    int (*late)(struct sock *sk, struct sk_buff *skb))
@@ -321,6 +368,8 @@ int acceltcp_splice_thaw(struct sock *sk, const struct acceltcp_returned *now)
 		acceltcp_splice_finish(sk, ECONNABORTED, 0, 0);
 		return -EADDRINUSE;
 	}
+	if (now->connect_bind)
+		acceltcp_share_port(sk);
 	tp->bytes_acked += now->snd_nxt - tp->snd_una;
 	tp->bytes_received += now->rcv_nxt - tp->copied_seq;
 	tp->snd_una = now->snd_nxt;

@@ -16,6 +16,7 @@ struct acceltcp_returned {
 	u32 snd_wnd;
 	u32 ts_recent;
 	u32 ts_sent;
+	bool connect_bind;	/* connect() had chosen its port */
 };
 
 struct socket *acceltcp_socket_of(int fd, int *err);

@@ -92,6 +92,14 @@ struct Story {
     connections: [Ends; 2],
 }
 
+/// What a connection was like before a device got it.
+struct Before {
+    /// What had come from the peer.
+    received: u32,
+    /// `connect()` had chosen its port.
+    connect_bind: bool,
+}
+
 struct State {
     known: Known,
     /// Its sockets, until they are closed or woken.
@@ -112,8 +120,8 @@ pub(crate) struct Pair {
     pub(super) generation: u32,
     /// Numbers of its sockets.
     pub(super) ids: [usize; 2],
-    /// What had come from each peer before.
-    received: [u32; 2],
+    /// What the connections were like before.
+    before: [Before; 2],
     /// Keys and initial sequence numbers of the connections, see [`late`].
     keys: [(u64, u32); 2],
     detach: bool,
@@ -160,7 +168,10 @@ impl Pair {
                 number,
                 generation,
                 ids: [a.id(), b.id()],
-                received: ends.each_ref().map(|end| end.rcv_nxt),
+                before: ends.each_ref().map(|end| Before {
+                    received: end.rcv_nxt,
+                    connect_bind: end.connect_bind,
+                }),
                 keys: ends.each_ref().map(|end| (end.key, end.rcv_isn)),
                 detach,
                 story,
@@ -214,7 +225,7 @@ impl Pair {
         if state.known.phase == Phase::Active {
             match told {
                 Some(told) if told.kind == event::REFUSED => state.refused = true,
-                Some(told) => state.end(&self.story, told, &self.received),
+                Some(told) => state.end(&self.story, told, &self.before),
                 None => state.finish(&self.story, LOST),
             }
             if state.known.phase != Phase::Active && is_heard(Group::Splices) {
@@ -292,14 +303,14 @@ fn quiesced<R>(sk: Socket<'_>, f: impl FnOnce(Quiesced<'_, Options>) -> R) -> Op
 }
 
 impl State {
-    fn end(&mut self, story: &Story, told: &SpliceEvent, before: &[u32; 2]) {
+    fn end(&mut self, story: &Story, told: &SpliceEvent, before: &[Before; 2]) {
         if told.kind == event::TAKEN_BACK {
             let ends = told.ends();
             for ((bytes, end), before) in self.known.bytes.iter_mut().zip(&ends).zip(before) {
-                *bytes = end.rcv_nxt.get().wrapping_sub(*before).into();
+                *bytes = end.rcv_nxt.get().wrapping_sub(before.received).into();
             }
             trace::unspliced(&story.connections, &story.name);
-            self.wake(&ends);
+            self.wake(&ends, before);
         } else {
             self.known.bytes = told.bytes.map(|bytes| bytes.get());
             self.known.segments = told.segments.map(|segments| segments.get());
@@ -307,11 +318,11 @@ impl State {
         }
     }
 
-    fn wake(&mut self, ends: &[EndState; 2]) {
+    fn wake(&mut self, ends: &[EndState; 2], before: &[Before; 2]) {
         self.known.phase = Phase::Returned;
         self.place = None;
         count(Counter::splice_returned);
-        for (end, now) in self.ends.iter_mut().zip(ends) {
+        for ((end, now), before) in self.ends.iter_mut().zip(ends).zip(before) {
             let Some(sk) = end.take() else {
                 continue;
             };
@@ -321,6 +332,7 @@ impl State {
                 snd_wnd: now.snd_wnd.get(),
                 ts_recent: now.ts_recent.get(),
                 ts_sent: now.ts_sent.get(),
+                connect_bind: before.connect_bind,
             };
             if let Some(Err(_)) = quiesced(sk.get(), |sk| splice::thaw(sk, &now)) {
                 count(Counter::splice_displaced);

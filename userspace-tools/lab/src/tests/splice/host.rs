@@ -75,3 +75,41 @@ fn two_ports(middle: &mut Middle<'_>, hosts: [&str; 2]) -> Result<()> {
     middle.host(&json!({"do": "receive", "name": "e", "size": 5000}))?;
     middle.close(false, true)
 }
+
+/// The port of a connection that has come back can be that of connections to other peers again, and of none to the same.
+pub(super) fn returned(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    for (hosts, port) in [(V4, 40_000), (V6, 41_000)] {
+        session.guest().run_ok(format!(
+            "sysctl -w net.ipv4.ip_local_port_range='{port} {port}'"
+        ))?;
+        let mut middle = Middle::new(&session, 0)?;
+        one_port(&mut middle, hosts).context(hosts[0])?;
+        middle.guest.kill()?;
+    }
+    context.finish(session)
+}
+
+fn one_port(middle: &mut Middle<'_>, hosts: [&str; 2]) -> Result<()> {
+    const OTHER: u16 = SERVER + 1;
+    let connect = |name: &str, port: u16| json!({"do": "connect", "name": name, "host": hosts[1], "port": port, "flags": 0});
+    middle.server(&json!({"do": "listen", "name": "o", "port": OTHER, "flags": null}))?;
+    middle.open_spliced(hosts)?;
+    middle.host(&json!({"do": "take_back", "name": "a"}))?;
+    middle.host(&connect("d", OTHER))?;
+    middle.server(&json!({"do": "accept", "name": "t", "listener": "o"}))?;
+    middle.refused(&connect("e", SERVER), "EADDRNOTAVAIL")?;
+    // Spliced again, it has the port alone; the other connection goes on.
+    middle.splice()?;
+    middle.refused(&connect("e", OTHER), "EADDRNOTAVAIL")?;
+    middle.server(&json!({"do": "stream", "name": "t", "size": 5000}))?;
+    middle.host(&json!({"do": "receive", "name": "d", "size": 5000}))?;
+    middle.up(5000)?;
+    middle.down(5000)?;
+    middle.client(&json!({"do": "reset", "name": "c"}))?;
+    middle.over("reset")?;
+    middle.host(&json!({"do": "close", "name": "d"}))?;
+    middle.server(&json!({"do": "close", "name": "t"}))?;
+    middle.server(&json!({"do": "close", "name": "o"}))?;
+    middle.close(false, true)
+}

@@ -111,6 +111,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             host::ports,
         ),
         case(
+            "port-returned",
+            "the port of a connection that has come back is shared with other destinations again",
+            180,
+            host::returned,
+        ),
+        case(
             "takeback",
             "pairs that come back to the host and go to the card again",
             300,
