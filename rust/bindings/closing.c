@@ -283,6 +283,32 @@ static u32 acceltcp_ms(unsigned long jiffies_count)
 	return clamp_t(u32, jiffies_to_msecs(jiffies_count), 1, 3600 * MSEC_PER_SEC);
 }
 
+/*
+ * Has the device give up, as TCP_USER_TIMEOUT says, when data was not acknowledged
+ * for so long, by the number of retransmissions that this takes: not before that
+ * time, and before twice as long. As it does for a peer that answers the probes of
+ * its closed window, once they do not get rarer.
+ */
+static void acceltcp_limit(const struct sock *sk, struct acceltcp_closing *to)
+{
+	u32 limit = READ_ONCE(inet_csk(sk)->icsk_user_timeout);
+	u32 most = to->rto_max * 10, timeout = to->rto_ms, passed = 0;
+	u64 sum = timeout;
+
+	if (!limit)
+		return;
+	if (inet_csk(sk)->icsk_retransmits)
+		passed = tcp_ns_to_ts(false, tcp_clock_ns()) -
+			 tcp_sk(sk)->retrans_stamp;
+	to->retries = 0;
+	do {
+		to->retries++;
+		timeout = min(2 * timeout, most);
+		sum += timeout;
+	} while (passed + sum < limit && to->retries < U8_MAX);
+	to->rto_max = clamp_t(u32, timeout / 10, 1, to->rto_max);
+}
+
 /* What splicing and closing need alike, of a connection whose state fits. */
 static enum acceltcp_stays acceltcp_look(struct sock *sk,
 					 struct acceltcp_closing *to)
@@ -351,6 +377,7 @@ enum acceltcp_stays acceltcp_closing_look(struct sock *sk,
 		return stays;
 	/* As tcp_orphan_retries() has it for a peer that answers. */
 	to->retries = READ_ONCE(net->ipv4.sysctl_tcp_orphan_retries) ?: 8;
+	acceltcp_limit(sk, to);
 	to->ack_due = inet_csk_ack_scheduled(sk);
 	to->held = !tp->packets_out && acceltcp_is_held(sk);
 	/* The SYN may be among what is acknowledged. */
@@ -395,6 +422,7 @@ enum acceltcp_stays acceltcp_splicing_look(struct sock *sk,
 	to->peer_room = tp->advmss;
 	to->retries = clamp_t(int, READ_ONCE(net->ipv4.sysctl_tcp_retries2), 1,
 			      U8_MAX);
+	acceltcp_limit(sk, to);
 	return ACCELTCP_STAYS_NOT;
 }
 

@@ -152,6 +152,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             180,
             peers::rto_max,
         ),
+        case(
+            "user-timeout",
+            "TCP_USER_TIMEOUT bounds how long the card tries",
+            180,
+            peers::user_timeout,
+        ),
         LabTest::ours(
             format!("{LONG}teardown-full"),
             "75,728 connections that stay half open: more than the card has room for",

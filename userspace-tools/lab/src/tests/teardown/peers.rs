@@ -196,6 +196,46 @@ pub(super) fn rto_max(context: &Context<'_>) -> Result<()> {
     context.finish(session)
 }
 
+/// The application's bound is the card's, where the guest's settings would allow for minutes.
+pub(super) fn user_timeout(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    session
+        .guest()
+        .run_ok("sysctl -w net.ipv4.tcp_orphan_retries=15 net.ipv4.tcp_fin_timeout=1")?;
+    for target in raw_targets(&session)? {
+        let mut odd = Odd::new(&session, target)?;
+        gives_up(&mut odd, 65_535).context("a peer that vanishes")?;
+        gives_up(&mut odd, 0).context("a window that stays closed")?;
+        odd.stop_listening()?;
+    }
+    context.finish(session)
+}
+
+/// It acknowledges nothing; a window that it closes it says to be closed as often as it is asked.
+fn gives_up(odd: &mut Odd<'_>, window: u16) -> Result<()> {
+    const TCP_USER_TIMEOUT: u32 = 18;
+    const LIMIT_MS: u64 = 1500;
+    /// After 200 ms at least, and then after twice as long each: the third one is sent before 1.5 s are over.
+    const MOST: u64 = 3;
+    let ended = odd.counter("nic.teardown.end.timeout")?;
+    let sent = odd.counter("nic.teardown.retransmit")?;
+    odd.open(window)?;
+    odd.host(
+        "option",
+        &json!({"level": 6, "number": TCP_USER_TIMEOUT, "value": LIMIT_MS}),
+    )?;
+    odd.answer(3000)?;
+    while window == 0 && odd.counter("nic.table.flows.used")? != 0 {
+        odd.peer("answer_probe", &json!({"seconds": 1}))?;
+    }
+    odd.is_over()?;
+    let ended = odd.counter("nic.teardown.end.timeout")? - ended;
+    ensure!(ended == 1, "{ended} connections were given up");
+    let sent = odd.counter("nic.teardown.retransmit")? - sent;
+    ensure!(sent <= MOST, "{sent} retransmissions");
+    Ok(())
+}
+
 fn stays_closed(odd: &mut Odd<'_>) -> Result<()> {
     let count = |odd: &Odd<'_>| -> Result<[u64; 2]> {
         Ok([
