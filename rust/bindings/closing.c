@@ -168,8 +168,9 @@ const void *acceltcp_egress(const struct sock *sk)
 }
 
 /*
- * The device behind VLAN devices at which the last segment of @sk came in, or NULL
- * if that is not known. It may be gone. Any context.
+ * The device behind VLAN devices at which the last segment of @sk came in, as far
+ * as that is known: of one that waited behind the lock it is not
+ * (tcp_add_backlog()). It may be gone. NULL if it is not known of any. Any context.
  */
 const void *acceltcp_ingress(const struct sock *sk)
 {
@@ -222,6 +223,7 @@ static enum acceltcp_stays acceltcp_route(struct sock *sk,
 {
 	enum acceltcp_stays stays = ACCELTCP_STAYS_ROUTE;
 	const struct dst_entry *dst;
+	const void *ingress;
 	bool found;
 
 	/* Routes anew if the route has gone. */
@@ -234,7 +236,11 @@ static enum acceltcp_stays acceltcp_route(struct sock *sk,
 		!dst->xfrm &&
 #endif
 		acceltcp_find_dev(sk, dst, to);
-	if (found && !netif_carrier_ok(to->dev))
+	ingress = acceltcp_ingress(sk);
+	if (found && ingress && ingress != to->dev)
+		/* The card would not see the peer's acknowledgements. */
+		stays = ACCELTCP_STAYS_OTHER_PATH;
+	else if (found && !netif_carrier_ok(to->dev))
 		stays = ACCELTCP_STAYS_LINK;
 	else if (found)
 		stays = acceltcp_is_queued(sk, dst_dev_rcu(dst)) ||

@@ -21,6 +21,7 @@ enum acceltcp_stays {
 	ACCELTCP_STAYS_OPTIONS,		/* something of TCP or IP that cards do not know */
 	ACCELTCP_STAYS_URGENT,		/* urgent data is under way */
 	ACCELTCP_STAYS_ROUTE,		/* it does not go straight to a card */
+	ACCELTCP_STAYS_OTHER_PATH,	/* the peer's frames come in by another device */
 	ACCELTCP_STAYS_LINK,		/* the link is down */
 	ACCELTCP_STAYS_QUEUED,		/* frames may wait in a queueing discipline */
 	ACCELTCP_STAYS_NEIGHBOUR,	/* nobody knows the next hop's address */

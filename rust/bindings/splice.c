@@ -520,8 +520,8 @@ static bool acceltcp_unreceive(struct sk_buff *skb, const struct sock *sk)
 	if (sk) {
 		dev = dev_get_by_index_rcu(sock_net(sk), skb->skb_iif);
 		dst = __sk_dst_get(sk);
-		/* The tags are gone with the VLAN device. */
-		if (dst && is_vlan_dev(dst_dev_rcu(dst)))
+		/* It may have come by another device; and the tags are gone with a VLAN device. */
+		if (dst && dst_dev_rcu(dst) != dev)
 			return false;
 	}
 	if (!dev || is_vlan_dev(dev) || dev->ifindex != skb->skb_iif ||

@@ -88,6 +88,7 @@ enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 				      const struct acceltcp_claim *claim,
 				      struct sock **listener,
 				      bool *replaced);
+const void *acceltcp_frame_device(const struct sk_buff *skb);
 bool acceltcp_frame_key(struct sk_buff *skb, const struct net *net, bool ipv4,
 			u64 *key, u32 *seq);
 bool acceltcp_frame_ends(struct sk_buff *skb, bool ipv4,

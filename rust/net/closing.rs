@@ -31,6 +31,8 @@ pub(crate) enum Stays {
     Urgent,
     /// It does not go straight to a network device, or not without a tunnel.
     Route,
+    /// The peer's frames come in by another network device.
+    OtherPath,
     /// The link is down.
     Link,
     /// Frames of it may wait in a queueing discipline.
@@ -58,6 +60,7 @@ impl Stays {
             bindings::acceltcp_stays_ACCELTCP_STAYS_OPTIONS => Self::Options,
             bindings::acceltcp_stays_ACCELTCP_STAYS_URGENT => Self::Urgent,
             bindings::acceltcp_stays_ACCELTCP_STAYS_ROUTE => Self::Route,
+            bindings::acceltcp_stays_ACCELTCP_STAYS_OTHER_PATH => Self::OtherPath,
             bindings::acceltcp_stays_ACCELTCP_STAYS_LINK => Self::Link,
             bindings::acceltcp_stays_ACCELTCP_STAYS_QUEUED => Self::Queued,
             bindings::acceltcp_stays_ACCELTCP_STAYS_NEIGHBOUR => Self::Neighbour,

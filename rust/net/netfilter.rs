@@ -3,6 +3,7 @@
 //! A netfilter hook where frames enter the host's own transport protocols.
 
 use super::{
+    device::DeviceId,
     global::global,
     pernet::{
         self,
@@ -118,6 +119,13 @@ impl<'a> Incoming<'a> {
             )
         };
         found.then_some((key, seq))
+    }
+
+    /// The network device by which it came in, behind VLAN devices.
+    pub(crate) fn device(&mut self) -> Option<DeviceId> {
+        // SAFETY: The frame is valid, and its device alive in an RCU read section, by the type invariant.
+        let dev = unsafe { bindings::acceltcp_frame_device(self.skb.as_raw()) };
+        (!dev.is_null()).then(|| DeviceId::from_raw(dev.cast()))
     }
 
     /// Whether the host has a connection of the frame's addresses and ports. The TCP stack does not look for it again.

@@ -90,8 +90,17 @@ impl LocalIn for Hook {
 
     fn local_in(frame: &mut Incoming<'_>) -> Verdict {
         let handshake = take_mark(frame.skb());
-        if late::any() && is_late(frame, handshake.as_ref()) {
-            return Verdict::Steal;
+        if late::any() {
+            match late_one(frame, handshake.as_ref()) {
+                Some(found) if frame.device().is_some_and(|device| found.is_at(device)) => {
+                    return Verdict::Steal;
+                }
+                Some(_) => {
+                    count(Counter::late_other_path);
+                    return Verdict::Drop;
+                }
+                None => {}
+            }
         }
         match handshake {
             None => Verdict::Accept,
@@ -100,30 +109,26 @@ impl LocalIn for Hook {
     }
 }
 
-/// Whether a frame belongs to a connection that the host has handed over before the frame came so far. It is not
-/// said again what a card has marked since: that is a new connection.
-fn is_late(frame: &mut Incoming<'_>, handshake: Option<&Handshake>) -> bool {
+/// The connection that the host has handed over before the frame came so far, if it belongs to one. It is not said again what
+/// a card has marked since: that is a new connection.
+fn late_one(frame: &mut Incoming<'_>, handshake: Option<&Handshake>) -> Option<late::Remembered> {
     if handshake.is_none() && frame.find_owner() {
-        return false;
+        return None;
     }
-    let Some((key, seq)) = frame.key() else {
-        return false;
-    };
-    let Some(isn) = late::find(key) else {
-        return false;
-    };
+    let (key, seq) = frame.key()?;
+    let found = late::find(key)?;
     let late = match handshake {
-        Some(found) => seq.wrapping_sub(found.skipped.get()).wrapping_sub(1) == isn,
+        Some(of) => seq.wrapping_sub(of.skipped.get()).wrapping_sub(1) == found.isn,
         None => true,
     };
     if !late || frame.find_owner() {
-        return false;
+        return None;
     }
     count(Counter::teardown_late);
     if handshake.is_some() {
         count(Counter::teardown_copies);
     }
-    true
+    Some(found)
 }
 
 fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {

@@ -74,6 +74,8 @@ counters! {
     teardown_urgent,
     /// The same for a way that is not straight to a network device.
     teardown_route,
+    /// The same for a peer whose frames come in by another network device than the card's.
+    teardown_other_path,
     /// The same for frames that wait in a queueing discipline, which would come after the end.
     teardown_queued,
     /// The same for a next hop whose address is not known.
@@ -96,6 +98,8 @@ counters! {
     late_given_back,
     /// Such frames that could not be given back, and were dropped.
     late_dropped,
+    /// Such frames that came in by another network device than that card's, and were dropped.
+    late_other_path,
     /// Pairs that a card was handed to relay them.
     splice_handed_over,
     /// Pairs that could not be spliced; the errno said why.

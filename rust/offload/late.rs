@@ -4,7 +4,8 @@
 //!
 //! The host has no socket for them any more: a copy of the first segment that the card has marked would bring a
 //! second connection, and any other frame an RST. Both are given back to the card instead, as if they had come from the
-//! wire just now: nothing is lost in the moment of a hand-over. The driver knows such a frame by its metadata, which
+//! wire just now: nothing is lost in the moment of a hand-over. What comes in by another network device, as the path has changed
+//! since, is dropped: no card there knows the connection, and an RST of the host's would end it. The driver knows such a frame by its metadata, which
 //! begins with a random number that only the module knows.
 //!
 //! The memory is a table of sets in which the oldest entry makes room. An entry is one word, so that it is never
@@ -17,6 +18,7 @@ use super::counters::{
     Counter, //
 };
 use crate::net::{
+    device::DeviceId,
     skb::SkBuff,
     sock::{
         self,
@@ -46,6 +48,9 @@ const TAG_MASK: u64 = 0x3f_ffff;
 const ISN_SHIFT: u32 = 32;
 
 static TABLE: [Atomic<u64>; SETS * WAYS] = [const { Atomic::new(0) }; SETS * WAYS];
+/// Numbers of the network devices of the cards that have the connections, see [`DeviceId::number`]. Who reads an entry that is
+/// just replaced may find the other's device, and drops a frame.
+static DEVICES: [Atomic<usize>; SETS * WAYS] = [const { Atomic::new(0) }; SETS * WAYS];
 /// When something was remembered last, in units; 0 for never.
 static LAST: Atomic<u64> = Atomic::new(0);
 
@@ -94,19 +99,23 @@ fn tag(key: u64) -> u64 {
     key >> ISN_SHIFT & TAG_MASK
 }
 
-fn set(key: u64) -> &'static [Atomic<u64>] {
+/// The entries, and their devices, of the set of a key.
+fn set(key: u64) -> impl Iterator<Item = (&'static Atomic<u64>, &'static Atomic<usize>)> {
     let start = (key as usize & (SETS - 1)) * WAYS;
-    TABLE.get(start..start + WAYS).unwrap_or(&[])
+    let words = TABLE.get(start..start + WAYS).unwrap_or(&[]);
+    words
+        .iter()
+        .zip(DEVICES.get(start..start + WAYS).unwrap_or(&[]))
 }
 
-/// Remembers the connection of `key` whose client began with `isn`.
-pub(super) fn remember(key: u64, isn: u32) {
-    remember_at(key, isn, now());
+/// Remembers the connection of `key` whose client began with `isn`, and whose card has the network device `device`.
+pub(super) fn remember(key: u64, isn: u32, device: DeviceId) {
+    remember_at(key, isn, device.number(), now());
 }
 
-fn remember_at(key: u64, isn: u32, now: u64) {
+fn remember_at(key: u64, isn: u32, device: usize, now: u64) {
     let mut place = None;
-    for word in set(key) {
+    for (word, at) in set(key) {
         let value = word.load(Relaxed);
         let same = value >> TAG_SHIFT & TAG_MASK == tag(key);
         let age = match value {
@@ -114,12 +123,13 @@ fn remember_at(key: u64, isn: u32, now: u64) {
             _ if same => TIME_MASK + 2,
             _ => age(value, now),
         };
-        if place.is_none_or(|(oldest, _)| age > oldest) {
-            place = Some((age, word));
+        if place.is_none_or(|(oldest, _, _)| age > oldest) {
+            place = Some((age, word, at));
         }
     }
     let isn = u64::from(isn) << ISN_SHIFT;
-    if let Some((_, word)) = place {
+    if let Some((_, word, at)) = place {
+        at.store(device, Relaxed);
         word.store(isn | tag(key) << TAG_SHIFT | now & TIME_MASK, Relaxed);
     }
     LAST.store(now, Relaxed);
@@ -131,19 +141,37 @@ pub(super) fn any() -> bool {
     last != 0 && now().wrapping_sub(last) <= LIFE
 }
 
-/// With what the client of the connection of `key` began, if it is remembered.
-pub(super) fn find(key: u64) -> Option<u32> {
+/// A connection that is remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Remembered {
+    /// With what its client began.
+    pub(super) isn: u32,
+    /// Number of its card's network device.
+    device: usize,
+}
+
+impl Remembered {
+    /// Whether `device` is that of its card.
+    pub(super) fn is_at(&self, device: DeviceId) -> bool {
+        self.device == device.number()
+    }
+}
+
+/// The connection of `key`, if it is remembered.
+pub(super) fn find(key: u64) -> Option<Remembered> {
     find_at(key, now())
 }
 
-fn find_at(key: u64, now: u64) -> Option<u32> {
+fn find_at(key: u64, now: u64) -> Option<Remembered> {
     set(key)
-        .iter()
-        .map(|word| word.load(Relaxed))
-        .find(|value| {
+        .map(|(word, at)| (word.load(Relaxed), at.load(Relaxed)))
+        .find(|(value, _)| {
             *value != 0 && value >> TAG_SHIFT & TAG_MASK == tag(key) && age(*value, now) <= LIFE
         })
-        .map(|value| (value >> ISN_SHIFT) as u32)
+        .map(|(value, device)| Remembered {
+            isn: (value >> ISN_SHIFT) as u32,
+            device,
+        })
 }
 
 #[cfg(ACCELTCP_KUNIT)]
@@ -151,24 +179,46 @@ fn find_at(key: u64, now: u64) -> Option<u32> {
 mod tests {
     use super::*;
 
+    const DEVICE: usize = 3;
+
+    fn isn_at(key: u64, now: u64) -> Option<u32> {
+        let found = find_at(key, now)?;
+        assert_eq!(found.device, DEVICE);
+        Some(found.isn)
+    }
+
     #[test]
     fn remembers_for_a_while() {
-        remember_at(7, 100, 1000);
-        assert_eq!(find_at(7, 1000 + LIFE), Some(100));
-        assert_eq!(find_at(7, 1001 + LIFE), None);
-        assert_eq!(find_at(7 | 1 << ISN_SHIFT, 1000), None);
+        remember_at(7, 100, DEVICE, 1000);
+        assert_eq!(isn_at(7, 1000 + LIFE), Some(100));
+        assert_eq!(isn_at(7, 1001 + LIFE), None);
+        assert_eq!(isn_at(7 | 1 << ISN_SHIFT, 1000), None);
     }
 
     #[test]
     fn the_oldest_makes_room() {
         for number in 0..=WAYS as u64 {
-            remember_at(5 | number << ISN_SHIFT, number as u32, 2000 + number);
+            remember_at(
+                5 | number << ISN_SHIFT,
+                number as u32,
+                DEVICE,
+                2000 + number,
+            );
         }
-        assert_eq!(find_at(5, 2005), None);
-        assert_eq!(find_at(5 | 1 << ISN_SHIFT, 2005), Some(1));
+        assert_eq!(isn_at(5, 2005), None);
+        assert_eq!(isn_at(5 | 1 << ISN_SHIFT, 2005), Some(1));
         // The same one again takes its own place.
-        remember_at(5 | 2 << ISN_SHIFT, 9, 2006);
-        assert_eq!(find_at(5 | 2 << ISN_SHIFT, 2006), Some(9));
-        assert_eq!(find_at(5 | 1 << ISN_SHIFT, 2006), Some(1));
+        remember_at(5 | 2 << ISN_SHIFT, 9, DEVICE, 2006);
+        assert_eq!(isn_at(5 | 2 << ISN_SHIFT, 2006), Some(9));
+        assert_eq!(isn_at(5 | 1 << ISN_SHIFT, 2006), Some(1));
+    }
+
+    #[test]
+    fn each_has_its_own_device() {
+        remember_at(11, 1, 1, 3000);
+        remember_at(11 | 1 << ISN_SHIFT, 1, 2, 3000);
+        assert_eq!(find_at(11, 3000).map(|found| found.device), Some(1));
+        let other = find_at(11 | 1 << ISN_SHIFT, 3000);
+        assert_eq!(other.map(|found| found.device), Some(2));
     }
 }

@@ -104,7 +104,7 @@ fn try_hand_over(sk: &Locked<'_>, options: &Options) -> Result<(), Counter> {
         })?;
     tracked.end();
     trace::handed_over(sk, &closing);
-    late::remember(closing.key, closing.rcv_isn);
+    late::remember(closing.key, closing.rcv_isn, closing.device());
     if closing.first_answer {
         options.forecast().ended();
     }
@@ -151,6 +151,7 @@ fn reason(why: Stays) -> Counter {
         Stays::Options => Counter::teardown_options,
         Stays::Urgent => Counter::teardown_urgent,
         Stays::Route => Counter::teardown_route,
+        Stays::OtherPath => Counter::teardown_other_path,
         Stays::Link => Counter::teardown_link_down,
         Stays::Queued => Counter::teardown_queued,
         Stays::Neighbour => Counter::teardown_neighbour,

@@ -301,7 +301,7 @@ fn reason(why: Stays) -> Error {
         | Stays::Neighbour
         | Stays::Linger => EAGAIN,
         Stays::Authenticated | Stays::Options => EOPNOTSUPP,
-        Stays::Route => ENODEV,
+        Stays::Route | Stays::OtherPath => ENODEV,
         Stays::Link => ENETDOWN,
         Stays::Filtered => EPERM,
         Stays::Program => {

@@ -196,7 +196,7 @@ impl Pair {
     /// Has frames of the connections that come to the host from now on go back to the card, for a while.
     pub(super) fn remember(&self) {
         for (key, isn) in self.keys {
-            late::remember(key, isn);
+            late::remember(key, isn, self.card.id());
         }
     }
 

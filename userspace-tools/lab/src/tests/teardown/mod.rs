@@ -16,6 +16,7 @@ mod limits;
 mod loads;
 mod moment;
 mod pair;
+mod paths;
 mod peers;
 mod rare;
 mod reuse;
@@ -40,6 +41,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "every way in which a connection is closed that stays with the host, and why",
             300,
             forms::kept,
+        ),
+        case(
+            "paths",
+            "peers whose frames come in by another device stay with the host",
+            120,
+            paths::paths,
         ),
         case(
             "limits",
