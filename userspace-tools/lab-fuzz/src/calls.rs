@@ -92,6 +92,11 @@ pub(crate) const CALLS: &[Call] = &[
     call("unsplice", 3, Caller::unsplice),
 ];
 
+/// The names of all kinds.
+pub(crate) fn names() -> Vec<&'static str> {
+    CALLS.iter().map(|call| call.name).collect()
+}
+
 /// A thread at work.
 pub(crate) struct Caller {
     shared: Arc<Shared>,

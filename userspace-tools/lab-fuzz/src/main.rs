@@ -3,8 +3,9 @@
 //! Random system calls on sockets that all threads of a process share, and the peers of such sockets.
 //!
 //! Each thread takes its calls from a seed and its number, so that a run can be repeated; in which order the calls of
-//! different threads meet, cannot. A run ends after a number of calls, or of seconds, whichever comes first. Nothing
-//! is expected of a single call: what counts is that the kernel lives, and that every kind of call has succeeded.
+//! different threads meet, cannot. A run ends after a number of calls, or of seconds, whichever comes first; on a slow
+//! machine it goes on until some kinds of calls have succeeded. Nothing is expected of a single call: what counts is that
+//! the kernel lives, and that every kind of call has succeeded.
 
 mod calls;
 mod inherit;
@@ -17,7 +18,7 @@ mod sys;
 use std::{net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
-use clap::{Args, Parser};
+use clap::{builder::PossibleValuesParser, Args, Parser};
 
 #[derive(Debug, Parser)]
 enum Cli {
@@ -42,9 +43,12 @@ struct Sockets {
     /// Calls of each thread at most
     #[arg(long, default_value_t = u64::MAX, value_name = "N")]
     calls: u64,
-    /// Seconds at most
+    /// Seconds, beyond which a run goes on only for what --until asks for
     #[arg(long, default_value_t = 10, value_name = "S")]
     seconds: u64,
+    /// Kinds of calls that must have succeeded; without them a run ends after ten times its seconds
+    #[arg(long = "until", value_name = "KIND", value_parser = PossibleValuesParser::new(calls::names()))]
+    until: Vec<String>,
     /// Addresses to listen on and to connect to
     #[arg(long = "host", required = true, value_name = "ADDR")]
     hosts: Vec<SocketAddr>,

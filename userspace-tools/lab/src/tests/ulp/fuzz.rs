@@ -16,6 +16,9 @@ const NEEDED: &[&str] = &[
     "listen", "connect", "accept", "ulp", "offload", "look", "send", "receive", "shutdown", "relay",
 ];
 
+/// How many times as long as it should a run may take, which goes on until all of them have succeeded.
+const SLOWEST: u32 = 12;
+
 pub(super) fn short(context: &Context<'_>) -> Result<()> {
     fuzz(context, &[(1, Duration::from_secs(30))])
 }
@@ -31,7 +34,7 @@ fn fuzz(context: &Context<'_>, runs: &[(u64, Duration)]) -> Result<()> {
     let session = context.start(context.session().vcpus(2))?;
     let guest = session.guest();
     guest.run("modprobe tls")?;
-    let all: Duration = runs.iter().map(|(_, time)| *time * 2).sum();
+    let all: Duration = runs.iter().map(|(_, time)| *time * SLOWEST).sum();
     let limit = all + Duration::from_secs(60);
     let peer = session.wire().spawn(
         Cmd::from(
@@ -49,12 +52,16 @@ fn fuzz(context: &Context<'_>, runs: &[(u64, Duration)]) -> Result<()> {
     )?;
     for (seed, time) in runs {
         let seconds = time.as_secs();
+        let until: String = NEEDED
+            .iter()
+            .map(|name| format!(" --until {name}"))
+            .collect();
         let line = format!(
             "exec lab-fuzz sockets --seed {seed} --seconds {seconds} --uid {NOBODY} \
              --host 127.0.0.1:7100 --host 10.99.0.2:7101 --host [fd99:0::2]:7102 \
-             --host 10.99.0.2:7103 --server 10.99.0.1:9000 --server [fd99:0::1]:9000"
+             --host 10.99.0.2:7103 --server 10.99.0.1:9000 --server [fd99:0::1]:9000{until}"
         );
-        let text = guest.run_ok(Cmd::from(line).timeout(*time * 2))?;
+        let text = guest.run_ok(Cmd::from(line).timeout(*time * SLOWEST))?;
         eprintln!("seed {seed}:\n{text}");
         for name in NEEDED {
             let line = text.lines().find(|line| line.starts_with(name));
