@@ -29,6 +29,7 @@
 #include "flower.h"
 #include "held.h"
 #include "hook.h"
+#include "late.h"
 #include "listening.h"
 #include "netlink.h"
 #include "ports.h"

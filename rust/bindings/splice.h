@@ -38,7 +38,5 @@ void acceltcp_splice_finish(struct sock *sk, int err, u64 received, u64 sent);
 void acceltcp_undo_shutdown(struct sock *sk, int how);
 int acceltcp_splice_wait(struct sock *sk, const struct proto *spliced,
 			 int flags);
-bool acceltcp_give_back(struct sk_buff *skb, const struct sock *sk,
-			const void *mark, u8 mark_len);
 
 #endif
