@@ -149,6 +149,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             load::long_kinds,
         ),
         LabTest::ours(
+            format!("{LONG}splice-yardsticks"),
+            "1,000 connections each through a proxy that copies and one that redirects by a sockmap",
+            3600,
+            load::long_yardsticks,
+        ),
+        LabTest::ours(
             format!("{LONG}splice-full"),
             "as many pairs at once as the card takes, and more, all of which relay and end well",
             1800,
