@@ -28,6 +28,10 @@ while True:
     except ConnectionResetError:
         refused += 1
         continue
+    except ConnectionRefusedError:
+        # The server has ended, which tells itself whether well: its last answer went to a connection that the guest has taken, and
+        # of which the client was told that it had not.
+        break
     if answer == b".":
         break
     assert answer == b"+", answer
