@@ -5,8 +5,8 @@
 //! The host has no socket for them any more: a copy of the first segment that the card has marked would bring a
 //! second connection, and any other frame an RST. Both are given back to the card instead, as if they had come from the
 //! wire just now: nothing is lost in the moment of a hand-over. What comes in by another network device, as the path has changed
-//! since, is dropped: no card there knows the connection, and an RST of the host's would end it. The driver knows such a frame by its metadata, which
-//! begins with a random number that only the module knows.
+//! since, is dropped: no card there knows the connection, and an RST of the host's would end it. The driver knows such a
+//! frame by its metadata, which begins with a random number that only the module knows.
 //!
 //! The memory is a table of sets in which the oldest entry makes room. An entry is one word, so that it is never
 //! torn: the client's initial sequence number, a tag, and the time, which comes round again after 65 s. Should two
