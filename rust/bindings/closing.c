@@ -147,6 +147,19 @@ static bool acceltcp_find_dev(const struct sock *sk,
 }
 
 /*
+ * The device behind VLAN devices (RCU read section). Not vlan_dev_real_dev(): the
+ * module would need that of VLANs.
+ */
+const struct net_device *acceltcp_real_dev(const struct net_device *dev)
+{
+#if IS_ENABLED(CONFIG_VLAN_8021Q)
+	while (dev && is_vlan_dev(dev))
+		dev = vlan_dev_priv(dev)->real_dev;
+#endif
+	return dev;
+}
+
+/*
  * The device behind VLAN devices at which frames of @sk have come out lately, or
  * NULL if that is not known (not locked). It may be gone.
  */
@@ -159,10 +172,7 @@ const void *acceltcp_egress(const struct sock *sk)
 	dst = rcu_dereference(sk->sk_dst_cache);
 	if (dst)
 		dev = dst_dev_rcu(dst);
-#if IS_ENABLED(CONFIG_VLAN_8021Q)
-	while (dev && is_vlan_dev(dev))
-		dev = vlan_dev_priv(dev)->real_dev;
-#endif
+	dev = acceltcp_real_dev(dev);
 	rcu_read_unlock();
 	return dev;
 }
@@ -179,10 +189,7 @@ const void *acceltcp_ingress(const struct sock *sk)
 	rcu_read_lock();
 	dev = dev_get_by_index_rcu(sock_net(sk),
 				   READ_ONCE(sk->sk_rx_dst_ifindex));
-#if IS_ENABLED(CONFIG_VLAN_8021Q)
-	while (dev && is_vlan_dev(dev))
-		dev = vlan_dev_priv(dev)->real_dev;
-#endif
+	dev = acceltcp_real_dev(dev);
 	rcu_read_unlock();
 	return dev;
 }

@@ -77,6 +77,7 @@ struct acceltcp_closing {
 
 u64 acceltcp_key(const struct net *net, bool ipv4, const void *local,
 		 __be16 lport, const void *remote, __be16 rport);
+const struct net_device *acceltcp_real_dev(const struct net_device *dev);
 const void *acceltcp_egress(const struct sock *sk);
 const void *acceltcp_ingress(const struct sock *sk);
 

@@ -10,7 +10,6 @@
  */
 
 #include "bindings.h"
-#include <linux/if_vlan.h>
 #include <linux/ipv6.h>
 #include <net/inet6_hashtables.h>
 #include <net/inet_timewait_sock.h>
@@ -287,13 +286,7 @@ bool acceltcp_frame_ends(struct sk_buff *skb, bool ipv4,
 /* The device by which @skb came in, behind VLAN devices (RCU read section). */
 const void *acceltcp_frame_device(const struct sk_buff *skb)
 {
-	const struct net_device *dev = skb->dev;
-
-#if IS_ENABLED(CONFIG_VLAN_8021Q)
-	while (dev && is_vlan_dev(dev))
-		dev = vlan_dev_priv(dev)->real_dev;
-#endif
-	return dev;
+	return acceltcp_real_dev(skb->dev);
 }
 
 /*

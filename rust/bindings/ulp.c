@@ -181,8 +181,8 @@ void acceltcp_child_answers(struct sock *child)
 }
 
 /*
- * Whether the handshake of @req was a device's: the stack sets the flag for
- * handshakes that somebody else has verified, and for no cookie of its own.
+ * Whether a device has verified the handshake of @req: the flag is set for
+ * handshakes that were not the stack's, and not for its own SYN cookies.
  */
 bool acceltcp_reqsk_is_verified(const struct request_sock *req)
 {

@@ -315,7 +315,7 @@ impl Ulp for Options {
     }
 
     fn has_device(sk: &UlpLocked<'_, Self>) -> bool {
-        let device = sk.ingress().or(sk.egress()).and_then(device::find);
+        let device = sk.ingress().or_else(|| sk.egress()).and_then(device::find);
         device.is_some_and(|device| device.credits().max_data() != 0)
     }
 

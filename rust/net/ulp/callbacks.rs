@@ -60,7 +60,7 @@ pub(super) unsafe extern "C" fn release<U: Ulp>(sk: *mut bindings::sock) {
 ///
 /// # Safety
 ///
-/// See [`socket`]; `sk` is the child, which nobody else knows yet, and `req` its request. To be called in the RCU read section in which it was copied.
+/// See [`socket`]; `sk` is the child, which only the caller knows so far, and `req` its request. To be called in the RCU read section in which it was copied.
 pub(super) unsafe extern "C" fn clone<U: Ulp>(
     req: *const bindings::request_sock,
     sk: *mut bindings::sock,
@@ -84,7 +84,7 @@ pub(super) unsafe extern "C" fn clone<U: Ulp>(
                 0 => Kind::Plain,
                 _ => Kind::Holding,
             };
-            // SAFETY: The child is alive, and nobody else's, the request too; all operations are copies of those of its base.
+            // SAFETY: Child and request are alive, and only the caller knows the child; all operations are copies of those of its base.
             unsafe {
                 if bindings::acceltcp_reqsk_is_verified(req) && U::answers(&data) {
                     bindings::acceltcp_child_answers(sk.as_raw());
