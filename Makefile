@@ -48,13 +48,13 @@ demo bench shell: $(LAB)
 	@$(LAB) $@ $(ARGS)
 
 test: $(LAB)
-	@$(LAB) test $(if $(V),--verbose) $(T)
+	@$(LAB) test $(if $(V),--verbose) $(if $(AGAIN),--again $(AGAIN)) $(T)
 
 test-long: $(LAB)
 	@LOOM_MAX_PREEMPTIONS=3 $(LAB) test $(if $(V),--verbose) unit $(or $(T),'long-*')
 
 test-debug: $(LAB)
-	@$(LAB) test --kernel debug $(if $(V),--verbose) $(T)
+	@$(LAB) test --kernel debug $(if $(V),--verbose) $(if $(AGAIN),--again $(AGAIN)) $(T)
 
 kunit: $(LAB)
 	@$(LAB) kunit

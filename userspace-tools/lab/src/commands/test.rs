@@ -47,6 +47,10 @@ pub struct Args {
     #[arg(long, default_value_t = 1, hide_default_value = true, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
+    /// Run up to N failed lab tests a second time, alone, and list those that pass then as flaky. A run with more
+    /// failures than that stays as it is
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
+    pub again: usize,
     /// Keep every processor busy with other work meanwhile
     #[arg(long)]
     pub load: bool,
@@ -131,7 +135,13 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
         if args.repeat > 1 {
             println!("== run {number} of {}", args.repeat);
         }
-        let run = schedule::run(layout, &jobs, workers, options)?;
+        let mut run = schedule::run(layout, &jobs, workers, options)?;
+        let failed = run.failed(&tests);
+        if !failed.is_empty() && failed.len() <= args.again {
+            println!("== failed tests a second time, alone");
+            let jobs: Vec<Job<'_>> = failed.into_iter().map(Job::Lab).collect();
+            run.supersede(schedule::run(layout, &jobs, 1, options)?);
+        }
         tally.add(run.tally());
         if let Some(filter) = filters
             .iter()
@@ -145,6 +155,7 @@ fn all(args: &Args, layout: &Layout, tally: &mut runner::Tally) -> Result<()> {
     }
     drop(busy);
     print!("{}", summary::stages(&runs));
+    print!("{}", summary::flaky(&runs));
     if args.repeat > 1 {
         print!("{}", summary::repetitions(&runs));
     }

@@ -76,6 +76,8 @@ pub(crate) struct Results {
     pub(crate) units: Vec<Units>,
     /// The first test of each process, how many tests it had, and its CPU time.
     pub(crate) cpu: Vec<(String, usize, Duration)>,
+    /// Tests that failed, and passed when they were run a second time.
+    pub(crate) flaky: Vec<String>,
 }
 
 /// One run of the unit tests.
@@ -107,6 +109,31 @@ impl Results {
             });
         }
         tally
+    }
+
+    /// The lab tests that failed.
+    pub(crate) fn failed<'a>(&self, tests: &'a [LabTest]) -> Vec<&'a LabTest> {
+        let failed = |test: &&LabTest| {
+            self.outcomes
+                .iter()
+                .any(|outcome| !outcome.passed && outcome.name == test.name)
+        };
+        tests.iter().filter(failed).collect()
+    }
+
+    /// Takes the results of a second run of failed tests: those that passed are flaky.
+    pub(crate) fn supersede(&mut self, second: Results) {
+        for outcome in second.outcomes.into_iter().filter(|again| again.passed) {
+            let first = self
+                .outcomes
+                .iter_mut()
+                .find(|first| first.name == outcome.name);
+            if let Some(first) = first {
+                first.passed = true;
+                self.flaky.push(outcome.name);
+            }
+        }
+        self.cpu.extend(second.cpu);
     }
 }
 

@@ -50,6 +50,14 @@ pub(crate) fn stages(runs: &[Results]) -> String {
     text
 }
 
+/// Tests that passed only the second time, a line each.
+pub(crate) fn flaky(runs: &[Results]) -> String {
+    runs.iter()
+        .flat_map(|run| &run.flaky)
+        .map(|name| format!("FLAKY {name}: it passed only the second time\n"))
+        .collect()
+}
+
 /// How often each test failed in several runs; only those that did.
 pub(crate) fn repetitions(runs: &[Results]) -> String {
     let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
@@ -106,6 +114,15 @@ mod tests {
         assert!(text.contains("1 x  a\n"), "{text}");
         assert!(text.contains("2 x  b\n"), "{text}");
         assert!(repetitions(&[run(&[("a", true, 1)])]).contains("no test failed"));
+    }
+
+    #[test]
+    fn a_test_that_passes_the_second_time_is_flaky() {
+        let mut first = run(&[("a", false, 1), ("b", false, 1), ("c", true, 1)]);
+        first.supersede(run(&[("a", true, 1), ("b", false, 1)]));
+        assert_eq!((first.tally().passed, first.tally().failed), (2, 1));
+        let text = flaky(&[first]);
+        assert_eq!(text, "FLAKY a: it passed only the second time\n");
     }
 
     #[test]

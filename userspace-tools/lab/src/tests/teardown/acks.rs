@@ -109,11 +109,11 @@ pub(super) fn acks(context: &Context<'_>) -> Result<()> {
 
 /// Holds the guest to something at least once in a few times: a client whose request is not acknowledged within 200 ms sends it
 /// again, on a machine that is busy with other tests, and then it is one of two segments.
-fn once(mut run: impl FnMut() -> Result<()>) -> Result<()> {
+fn once<T>(mut run: impl FnMut() -> Result<T>) -> Result<T> {
     const TIMES: u32 = 6;
     for _ in 1..TIMES {
         match run() {
-            Ok(()) => return Ok(()),
+            Ok(value) => return Ok(value),
             Err(error) => eprintln!("once more: {error:#}"),
         }
     }
@@ -176,9 +176,13 @@ fn no_hold_without_device(session: &Session) -> Result<()> {
     session
         .guest()
         .run_ok("sysctl -w net.acceltcp.teardown_hold_us=10000")?;
-    connections(&mut pair, COUNT, 1)?;
-    let held = statistic(session, "teardown_held")?;
-    ensure!(held > 0, "no answer was held");
+    // An answer is held when the connection before it ended within the hold, which takes a guest that has a processor.
+    let held = once(|| {
+        connections(&mut pair, COUNT, 1)?;
+        let held = statistic(session, "teardown_held")?;
+        ensure!(held > 0, "no answer was held");
+        Ok(held)
+    })?;
     near(&mut pair, COUNT)?;
     let near = statistic(session, "teardown_held")? - held;
     ensure!(near == 0, "{near} answers over the loopback were held");
