@@ -3,6 +3,8 @@
 
 #include "bindings.h"
 #include <linux/cgroup.h>
+#include <linux/netdevice.h>
+#include <linux/string.h>
 #include <linux/tracepoint.h>
 #include <net/inet_hashtables.h>
 #include <net/mptcp.h>
@@ -96,16 +98,102 @@ u32 acceltcp_sk_uid(const struct sock *sk)
 	return from_kuid_munged(&init_user_ns, sk_uid(sk));
 }
 
-/* Whether the socket was made in the cgroup, or below. */
-bool acceltcp_sk_in_cgroup(const struct sock *sk, u64 id)
-{
 #ifdef CONFIG_SOCK_CGROUP_DATA
+static int acceltcp_cgroup_path(struct cgroup *cgroup, char *to, size_t room)
+{
+	int len = cgroup_path(cgroup, to, room);
+
+	return min(len, 0);
+}
+
+/*
+ * Path of the cgroup that the socket was made in, from the root of the default
+ * hierarchy. What there is no room for is cut.
+ */
+int acceltcp_sk_cgroup_path(const struct sock *sk, char *to, size_t room)
+{
 	struct cgroup *cgroup = sock_cgroup_ptr((struct sock_cgroup_data *)
 						&sk->sk_cgrp_data);
 
-	for (; cgroup; cgroup = cgroup_parent(cgroup))
-		if (cgroup_id(cgroup) == id)
-			return true;
+	return acceltcp_cgroup_path(cgroup, to, room);
+}
+
+/* The same of the root of the caller's cgroup namespace. */
+int acceltcp_cgroup_root(char *to, size_t room)
+{
+	struct cgroup *cgroup = cgroup_get_from_path("/");
+	int err;
+
+	if (IS_ERR(cgroup))
+		return PTR_ERR(cgroup);
+	err = acceltcp_cgroup_path(cgroup, to, room);
+	cgroup_put(cgroup);
+	return err;
+}
+
+/* Whether there is a cgroup of this path in the caller's cgroup namespace. */
+int acceltcp_cgroup_exists(const char *path)
+{
+	struct cgroup *cgroup = cgroup_get_from_path(path);
+
+	if (IS_ERR(cgroup))
+		return PTR_ERR(cgroup);
+	cgroup_put(cgroup);
+	return 0;
+}
+#else
+int acceltcp_sk_cgroup_path(const struct sock *sk, char *to, size_t room)
+{
+	return -EOPNOTSUPP;
+}
+
+int acceltcp_cgroup_root(char *to, size_t room)
+{
+	return strscpy(to, "/", room) < 0 ? -EINVAL : 0;
+}
+
+int acceltcp_cgroup_exists(const char *path)
+{
+	return -ENOENT;
+}
 #endif
-	return false;
+
+/* Number of the device with this name, or with this alternative one. */
+u32 acceltcp_dev_named(const struct net *net, const char *name)
+{
+	struct net_device *dev;
+	u32 ifindex = 0;
+
+	rcu_read_lock();
+	dev = dev_get_by_name_rcu((struct net *)net, name);
+	if (dev)
+		ifindex = READ_ONCE(dev->ifindex);
+	rcu_read_unlock();
+	return ifindex;
+}
+
+static acceltcp_renamed_t acceltcp_renamed;
+
+static int acceltcp_names_change(struct notifier_block *block,
+				 unsigned long event, void *info)
+{
+	if (event == NETDEV_REGISTER || event == NETDEV_CHANGENAME)
+		acceltcp_renamed(dev_net(netdev_notifier_info_to_dev(info)));
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block acceltcp_names = {
+	.notifier_call = acceltcp_names_change,
+};
+
+/* One at a time. */
+int acceltcp_watch_names(acceltcp_renamed_t func)
+{
+	acceltcp_renamed = func;
+	return register_netdevice_notifier(&acceltcp_names);
+}
+
+void acceltcp_unwatch_names(void)
+{
+	unregister_netdevice_notifier(&acceltcp_names);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Listening sockets of applications that know nothing of offloads: to hear of
- * them, and to find those that are there.
+ * them, to find those that are there, and to know them by what rules of the policy
+ * say.
  */
 #ifndef ACCELTCP_LISTENING_H
 #define ACCELTCP_LISTENING_H
@@ -19,6 +20,15 @@ void acceltcp_unwatch_listen(acceltcp_listens_t func);
 u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room);
 
 u32 acceltcp_sk_uid(const struct sock *sk);
-bool acceltcp_sk_in_cgroup(const struct sock *sk, u64 id);
+int acceltcp_sk_cgroup_path(const struct sock *sk, char *to, size_t room);
+int acceltcp_cgroup_root(char *to, size_t room);
+int acceltcp_cgroup_exists(const char *path);
+
+/* Called with the RTNL held. */
+typedef void (*acceltcp_renamed_t)(struct net *net);
+
+int acceltcp_watch_names(acceltcp_renamed_t func);
+void acceltcp_unwatch_names(void);
+u32 acceltcp_dev_named(const struct net *net, const char *name);
 
 #endif

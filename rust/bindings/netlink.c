@@ -135,6 +135,19 @@ void acceltcp_nl_explain(struct genl_info *info, const char *text)
 		info->extack->_msg = text;
 }
 
+/* Tells the caller which attribute is meant. */
+void acceltcp_nl_blame(struct genl_info *info, const struct nlattr *attr)
+{
+	NL_SET_BAD_ATTR(info->extack, attr);
+}
+
+/* All attributes of a request, as they came. */
+const void *acceltcp_nl_payload(const struct genl_info *info, u32 *len)
+{
+	*len = genlmsg_len(info->genlhdr);
+	return genlmsg_data(info->genlhdr);
+}
+
 void acceltcp_nl_missing(struct genl_info *info, u16 type)
 {
 	NL_SET_ERR_ATTR_MISS(info->extack, NULL, type);

@@ -9,6 +9,9 @@
 
 #include "netlink_gen.h"
 
+/* Values that bindgen cannot read off function-like macros. */
+static const u16 ACCELTCP_NLA_TYPE_MASK = (u16)NLA_TYPE_MASK;
+
 struct sk_buff *acceltcp_nl_reply(struct genl_info *info, u8 command,
 				  void **head);
 int acceltcp_nl_send(struct sk_buff *skb, struct genl_info *info, void *head);
@@ -28,6 +31,8 @@ void *acceltcp_nl_nest(struct sk_buff *skb, u16 type);
 void acceltcp_nl_nest_end(struct sk_buff *skb, void *nest);
 void acceltcp_nl_nest_cancel(struct sk_buff *skb, void *nest);
 void acceltcp_nl_explain(struct genl_info *info, const char *text);
+void acceltcp_nl_blame(struct genl_info *info, const struct nlattr *attr);
+const void *acceltcp_nl_payload(const struct genl_info *info, u32 *len);
 void acceltcp_nl_missing(struct genl_info *info, u16 type);
 const struct nlattr *acceltcp_nl_attr(const struct genl_info *info, u16 type);
 u32 acceltcp_nl_len(const struct nlattr *attr);

@@ -11,6 +11,20 @@
 
 #include <uapi/linux/acceltcp_netlink.h>
 
+/* Common nested types */
+const struct nla_policy acceltcp_policy_rule_nl_policy[ACCELTCP_A_POLICY_MAX_DATA + 1] = {
+	[ACCELTCP_A_POLICY_PRIORITY] = { .type = NLA_U32, },
+	[ACCELTCP_A_POLICY_PORT_FIRST] = NLA_POLICY_MIN(NLA_U16, 1),
+	[ACCELTCP_A_POLICY_PORT_LAST] = NLA_POLICY_MIN(NLA_U16, 1),
+	[ACCELTCP_A_POLICY_ADDRESS] = NLA_POLICY_MAX_LEN(16),
+	[ACCELTCP_A_POLICY_PREFIX_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+	[ACCELTCP_A_POLICY_IFNAME] = { .type = NLA_NUL_STRING, .len = 15, },
+	[ACCELTCP_A_POLICY_UID] = { .type = NLA_U32, },
+	[ACCELTCP_A_POLICY_CGROUP] = { .type = NLA_NUL_STRING, .len = 1023, },
+	[ACCELTCP_A_POLICY_OFFLOADS] = NLA_POLICY_MASK(NLA_U32, 0x3f),
+	[ACCELTCP_A_POLICY_MAX_DATA] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
 /* ACCELTCP_CMD_DEVICE_GET - do */
 static const struct nla_policy acceltcp_device_get_nl_policy[ACCELTCP_A_DEVICE_IFINDEX + 1] = {
 	[ACCELTCP_A_DEVICE_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
@@ -38,9 +52,9 @@ static const struct nla_policy acceltcp_policy_add_nl_policy[ACCELTCP_A_POLICY_M
 	[ACCELTCP_A_POLICY_PORT_LAST] = NLA_POLICY_MIN(NLA_U16, 1),
 	[ACCELTCP_A_POLICY_ADDRESS] = NLA_POLICY_MAX_LEN(16),
 	[ACCELTCP_A_POLICY_PREFIX_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
-	[ACCELTCP_A_POLICY_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[ACCELTCP_A_POLICY_IFNAME] = { .type = NLA_NUL_STRING, .len = 15, },
 	[ACCELTCP_A_POLICY_UID] = { .type = NLA_U32, },
-	[ACCELTCP_A_POLICY_CGROUP] = NLA_POLICY_MIN(NLA_U64, 1),
+	[ACCELTCP_A_POLICY_CGROUP] = { .type = NLA_NUL_STRING, .len = 1023, },
 	[ACCELTCP_A_POLICY_OFFLOADS] = NLA_POLICY_MASK(NLA_U32, 0x3f),
 	[ACCELTCP_A_POLICY_MAX_DATA] = NLA_POLICY_MIN(NLA_U32, 1),
 };
@@ -107,6 +121,11 @@ static const struct nla_policy acceltcp_flow_get_nl_policy[ACCELTCP_A_FLOW_LOCAL
 static const struct nla_policy acceltcp_limits_set_nl_policy[ACCELTCP_A_LIMITS_SRAM_LOW + 1] = {
 	[ACCELTCP_A_LIMITS_SRAM_HIGH] = NLA_POLICY_RANGE(NLA_U32, 1, 100),
 	[ACCELTCP_A_LIMITS_SRAM_LOW] = NLA_POLICY_RANGE(NLA_U32, 1, 100),
+};
+
+/* ACCELTCP_CMD_POLICY_SET - do */
+static const struct nla_policy acceltcp_policy_set_nl_policy[ACCELTCP_A_POLICY_SET_RULE + 1] = {
+	[ACCELTCP_A_POLICY_SET_RULE] = NLA_POLICY_NESTED(acceltcp_policy_rule_nl_policy),
 };
 
 /* Ops table for acceltcp */
@@ -236,6 +255,13 @@ static const struct genl_split_ops acceltcp_nl_ops[] = {
 		.policy		= acceltcp_limits_set_nl_policy,
 		.maxattr	= ACCELTCP_A_LIMITS_SRAM_LOW,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= ACCELTCP_CMD_POLICY_SET,
+		.doit		= acceltcp_nl_policy_set_doit,
+		.policy		= acceltcp_policy_set_nl_policy,
+		.maxattr	= ACCELTCP_A_POLICY_SET_RULE,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };
 

@@ -12,6 +12,9 @@
 
 #include <uapi/linux/acceltcp_netlink.h>
 
+/* Common nested types */
+extern const struct nla_policy acceltcp_policy_rule_nl_policy[ACCELTCP_A_POLICY_MAX_DATA + 1];
+
 int acceltcp_nl_device_get_doit(struct sk_buff *skb, struct genl_info *info);
 int acceltcp_nl_device_get_dumpit(struct sk_buff *skb,
 				  struct netlink_callback *cb);
@@ -39,6 +42,7 @@ int acceltcp_nl_flow_get_dumpit(struct sk_buff *skb,
 				struct netlink_callback *cb);
 int acceltcp_nl_limits_get_doit(struct sk_buff *skb, struct genl_info *info);
 int acceltcp_nl_limits_set_doit(struct sk_buff *skb, struct genl_info *info);
+int acceltcp_nl_policy_set_doit(struct sk_buff *skb, struct genl_info *info);
 
 enum {
 	ACCELTCP_NLGRP_DEVICES,

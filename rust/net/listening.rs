@@ -74,17 +74,11 @@ unsafe extern "C" fn listens<L: Listens>(sk: *mut bindings::sock) {
     }
 }
 
-/// Who made a socket, and where.
+/// Who made a socket.
 impl Socket<'_> {
     /// User that has made it, as the initial namespace numbers it.
     pub(crate) fn uid(self) -> u32 {
         // SAFETY: The socket is alive.
         unsafe { bindings::acceltcp_sk_uid(self.as_raw()) }
-    }
-
-    /// Whether it was made in the cgroup of this number, or below.
-    pub(crate) fn is_in_cgroup(self, id: u64) -> bool {
-        // SAFETY: The socket is alive, and keeps its cgroup so.
-        unsafe { bindings::acceltcp_sk_in_cgroup(self.as_raw(), id) }
     }
 }

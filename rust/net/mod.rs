@@ -13,6 +13,7 @@
 //! * [`netfilter`], [`pernet`]: a hook for incoming frames, and namespaces that come and go.
 //! * [`closing`], [`splice`]: connections that their owners close, or join.
 //! * [`listeners`]: the sockets with the ULP that listen; [`listening`]: those of all applications.
+//! * [`cgroup`], [`named`]: cgroups and network devices by their names.
 //! * [`genl`]: the generic netlink family; [`flower`]: filters of tc.
 //! * [`pci`]: functions that are network cards, and what belongs to one from probe to unbind.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
@@ -20,6 +21,7 @@
 //! * [`sysctl`]: settings; [`global`]: locks of the whole module; [`work`]: what is left to process context;
 //!   [`trace`]: tracepoints.
 
+pub(crate) mod cgroup;
 pub(crate) mod closing;
 pub(crate) mod device;
 pub(crate) mod dma;
@@ -31,6 +33,7 @@ pub(crate) mod irq;
 pub(crate) mod listeners;
 pub(crate) mod listening;
 pub(crate) mod multicast;
+pub(crate) mod named;
 pub(crate) mod napi;
 pub(crate) mod netfilter;
 mod ops;

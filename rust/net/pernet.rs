@@ -17,7 +17,9 @@ use super::{
 use crate::bindings;
 use core::{
     cell::UnsafeCell,
-    ffi::c_uint, //
+    ffi::c_uint,
+    marker::PhantomData,
+    ptr::NonNull, //
 };
 use kernel::{
     error::{
@@ -34,6 +36,38 @@ use kernel::{
         Opaque, //
     }, //
 };
+
+/// A network namespace that is alive for the lifetime of the reference.
+#[derive(Clone, Copy)]
+pub(crate) struct Net<'a> {
+    net: NonNull<bindings::net>,
+    _net: PhantomData<&'a ()>,
+}
+
+impl Net<'_> {
+    /// # Safety
+    ///
+    /// `net` must be alive for `'a`.
+    pub(super) unsafe fn from_raw(net: NonNull<bindings::net>) -> Self {
+        Self {
+            net,
+            _net: PhantomData,
+        }
+    }
+
+    /// Its name, to compare.
+    pub(crate) fn id(self) -> NetId {
+        NetId::from_raw(self.net.as_ptr())
+    }
+}
+
+impl<'a> Socket<'a> {
+    /// Its network namespace. Sockets of applications keep theirs.
+    pub(crate) fn namespace(self) -> Net<'a> {
+        // SAFETY: The socket is alive for `'a`, has a namespace, and keeps it.
+        unsafe { Net::from_raw(NonNull::new_unchecked(self.net().as_raw().cast_mut())) }
+    }
+}
 
 /// What to do when a namespace goes away.
 pub(crate) trait NetExit {
@@ -114,8 +148,11 @@ pub(crate) trait NetSettings<const N: usize>: Send + Sync + Sized + 'static {
     /// Always the same, and for this type only.
     fn id() -> &'static Id;
 
-    /// Of a new namespace. `initial` is what the initial one has, unless this is it.
-    fn new(initial: Option<&Self>) -> Result<Arc<Self>>;
+    /// Of the new namespace `net`. `initial` is what the initial one has, unless this is it.
+    fn new(net: NetId, initial: Option<&Self>) -> Result<Arc<Self>>;
+
+    /// The namespace is about to go; who has a reference may outlive it (process context).
+    fn gone(&self);
 
     /// The values, in the order of [`NetSettings::SETTINGS`].
     fn values(&self) -> &[Atomic<u32>; N];
@@ -138,10 +175,11 @@ unsafe fn place<S: NetSettings<N>, const N: usize>(net: *const bindings::net) ->
     unsafe { bindings::net_generic(net, *S::id().0.get()).cast() }
 }
 
-/// The settings of the namespace of `sk`. `ENODEV` when it is about to go.
-pub(crate) fn settings_of<S: NetSettings<N>, const N: usize>(sk: Socket<'_>) -> Result<Arc<S>> {
-    // SAFETY: Sockets keep their namespace; the registration is there as long as there are sockets with the ULP.
-    unsafe { borrow::<S, N>(sk.net().as_raw()) }
+/// The settings of a namespace. `ENODEV` when it is about to go.
+pub(crate) fn settings_of<S: NetSettings<N>, const N: usize>(net: Net<'_>) -> Result<Arc<S>> {
+    // SAFETY: The namespace is alive. The registration is there as long as there are sockets with the ULP, and operations of
+    // the netlink family, which are what settings are asked for by.
+    unsafe { borrow::<S, N>(net.id().as_raw()) }
         .cloned()
         .ok_or(ENODEV)
 }
@@ -172,7 +210,7 @@ unsafe extern "C" fn init<S: NetSettings<N>, const N: usize>(net: *mut bindings:
                 true => None,
                 false => borrow::<S, N>(initial),
             };
-            let settings = S::new(inherited.map(|settings| &**settings))?;
+            let settings = S::new(NetId::from_raw(net), inherited.map(|settings| &**settings))?;
             let sysctls = sysctl::Registration::in_net(
                 NetId::from_raw(net),
                 S::PATH,
@@ -198,7 +236,8 @@ unsafe extern "C" fn exit<S: NetSettings<N>, const N: usize>(net: *mut bindings:
     unsafe {
         let kept = core::ptr::replace(place::<S, N>(net), core::ptr::null_mut());
         if !kept.is_null() {
-            drop(KBox::<Kept<S, N>>::from_foreign(kept.cast()));
+            let kept = KBox::<Kept<S, N>>::from_foreign(kept.cast());
+            kept.settings.gone();
         }
     }
 }

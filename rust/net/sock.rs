@@ -29,6 +29,12 @@ impl NetId {
     pub(in crate::net) fn as_raw(self) -> *const bindings::net {
         self.0
     }
+
+    /// The name of no namespace.
+    #[cfg(ACCELTCP_KUNIT)]
+    pub(crate) fn none() -> Self {
+        Self(core::ptr::null())
+    }
 }
 
 /// Family of a socket's addresses.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the operator of a network namespace may set, and what its sockets have.
+//! What the operator of a network namespace may set, the rules of its policy, and what its sockets have.
 //!
 //! Who looks often keeps a reference, as [`super::socket::Options`] does: a value is then two loads away. What is with a
 //! card may outlive the namespace, and so may this.
@@ -9,13 +9,18 @@ use crate::net::{
     pernet::{
         self,
         Id,
+        Net,
         NetSettings, //
     },
-    sock::Socket,
+    sock::{
+        NetId,
+        Socket, //
+    },
     sysctl::Setting, //
 };
 use acceltcp_abi::splice::MAX_MS;
 use kernel::{
+    new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -23,11 +28,15 @@ use kernel::{
             Full,
             Relaxed, //
         },
-        Arc, //
+        Arc,
+        Mutex, //
     }, //
 };
 
-use super::socket::flag;
+use super::{
+    policy::Rules,
+    socket::flag, //
+};
 
 /// No limit at all.
 const UNLIMITED: u32 = u32::MAX;
@@ -83,7 +92,12 @@ pub(crate) enum Quota {
 }
 
 /// The settings of a namespace.
+#[pin_data]
 pub(crate) struct Netns {
+    id: NetId,
+    /// The rules of its policy.
+    #[pin]
+    policy: Mutex<Rules>,
     values: [Atomic<u32>; COUNT],
     /// By [`Quota`].
     used: [Atomic<u32>; 2],
@@ -97,16 +111,25 @@ impl NetSettings<COUNT> for Netns {
         &ID
     }
 
-    fn new(initial: Option<&Self>) -> Result<Arc<Self>> {
+    fn new(net: NetId, initial: Option<&Self>) -> Result<Arc<Self>> {
         let value = |index: usize| match initial {
             Some(initial) => initial.values[index].load(Relaxed),
             None => SETTINGS[index].default,
         };
-        let new = Self {
-            values: core::array::from_fn(|index| Atomic::new(value(index))),
-            used: [const { Atomic::new(0) }; 2],
-        };
-        Ok(Arc::new(new, GFP_KERNEL)?)
+        Arc::pin_init(
+            pin_init!(Self {
+                id: net,
+                policy <- new_mutex!(Rules::new()),
+                values: core::array::from_fn(|index| Atomic::new(value(index))),
+                used: [const { Atomic::new(0) }; 2],
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn gone(&self) {
+        let rules = core::mem::replace(&mut *self.policy.lock(), Rules::new());
+        drop(rules);
     }
 
     fn values(&self) -> &[Atomic<u32>; COUNT] {
@@ -122,7 +145,22 @@ pub(super) fn register() -> Result<pernet::Registration> {
 impl Netns {
     /// Those of the namespace of `sk`. `ENODEV` when it is about to go.
     pub(super) fn of(sk: Socket<'_>) -> Result<Arc<Self>> {
-        pernet::settings_of::<Self, COUNT>(sk)
+        Self::of_net(sk.namespace())
+    }
+
+    /// Those of `net`. `ENODEV` when it is about to go.
+    pub(crate) fn of_net(net: Net<'_>) -> Result<Arc<Self>> {
+        pernet::settings_of::<Self, COUNT>(net)
+    }
+
+    /// Whose they are. The namespace may be gone.
+    pub(super) fn id(&self) -> NetId {
+        self.id
+    }
+
+    /// The rules of its policy.
+    pub(super) fn policy(&self) -> &Mutex<Rules> {
+        &self.policy
     }
 
     fn get(&self, index: usize) -> u32 {
@@ -200,7 +238,7 @@ mod tests {
 
     #[test]
     fn places_come_back_once() -> Result {
-        let netns = Netns::new(None)?;
+        let netns = Netns::new(NetId::none(), None)?;
         netns.values[QUOTA_PAIRS].store(2, Relaxed);
         let first = Netns::take(&netns, Quota::Pairs);
         let second = Netns::take(&netns, Quota::Pairs);
@@ -217,10 +255,13 @@ mod tests {
 
     #[test]
     fn a_namespace_begins_with_what_the_initial_one_has() -> Result {
-        let initial = Netns::new(None)?;
+        let initial = Netns::new(NetId::none(), None)?;
         initial.values[TEARDOWN_TIME_WAIT].store(7, Relaxed);
-        assert_eq!(Netns::new(Some(&initial))?.time_wait_ms(), 7000);
-        assert_eq!(Netns::new(None)?.time_wait_ms(), 60_000);
+        assert_eq!(
+            Netns::new(NetId::none(), Some(&initial))?.time_wait_ms(),
+            7000
+        );
+        assert_eq!(Netns::new(NetId::none(), None)?.time_wait_ms(), 60_000);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 use crate::{
     bindings as uapi,
     net::genl::{
+        Attributes,
         Message,
         Page,
         Reply,

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     bindings as uapi,
     net::genl::{
+        Attributes,
         Message,
         Page,
         Request, //

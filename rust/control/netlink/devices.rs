@@ -7,6 +7,7 @@ use crate::{
     bindings as uapi,
     net::{
         genl::{
+            Attributes,
             Message,
             Page,
             Reply,

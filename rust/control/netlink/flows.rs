@@ -6,6 +6,7 @@ use crate::{
     bindings as uapi,
     net::genl::{
         is_killed,
+        Attributes,
         Message,
         Page,
         Request, //

@@ -6,6 +6,7 @@ use crate::{
     bindings as uapi,
     net::{
         genl::{
+            Attributes,
             Reply,
             Request, //
         },

@@ -41,10 +41,8 @@ impl Handlers for Operations {
             uapi::ACCELTCP_CMD_POLICY_GET => policy::get(request, reply),
             uapi::ACCELTCP_CMD_POLICY_ADD => policy::add(request, reply),
             uapi::ACCELTCP_CMD_POLICY_DEL => policy::delete(request),
-            uapi::ACCELTCP_CMD_POLICY_FLUSH => {
-                policy::flush(request);
-                Ok(())
-            }
+            uapi::ACCELTCP_CMD_POLICY_FLUSH => policy::flush(request),
+            uapi::ACCELTCP_CMD_POLICY_SET => policy::set(request, reply),
             uapi::ACCELTCP_CMD_LIMITS_GET => limits::get(reply),
             uapi::ACCELTCP_CMD_LIMITS_SET => limits::set(request),
             uapi::ACCELTCP_CMD_KEY_ROTATE => {

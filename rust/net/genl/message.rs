@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Messages: what was asked, and what is answered.
+//! Messages: what is answered, and what those that listen are told.
 
 use crate::{
     bindings,
-    net::{
-        device::{
-            Device,
-            Driver, //
-        },
-        sock::NetId, //
-    },
+    net::device::{
+        Device,
+        Driver, //
+    }, //
 };
 use core::{
     marker::PhantomData,
@@ -20,109 +17,6 @@ use kernel::{
     error::to_result,
     prelude::*, //
 };
-
-/// What a caller asks.
-///
-/// # Invariants
-///
-/// `info` is valid for `'a`, and its table of attributes, if there is one, ends with `max`.
-pub(crate) struct Request<'a> {
-    info: NonNull<bindings::genl_info>,
-    skb: *const bindings::sk_buff,
-    max: u16,
-    _info: PhantomData<&'a ()>,
-}
-
-impl Request<'_> {
-    /// # Safety
-    ///
-    /// See the type's invariants; `skb` is the caller's message.
-    pub(super) unsafe fn new(
-        info: NonNull<bindings::genl_info>,
-        skb: *const bindings::sk_buff,
-        max: u16,
-    ) -> Self {
-        // INVARIANT: The safety requirement.
-        Self {
-            info,
-            skb,
-            max,
-            _info: PhantomData,
-        }
-    }
-
-    /// The caller's network namespace.
-    pub(crate) fn net(&self) -> NetId {
-        // SAFETY: By the type invariant.
-        NetId::from_raw(unsafe { bindings::acceltcp_nl_net(self.info.as_ptr()) })
-    }
-
-    /// The bytes of an attribute, when it is there.
-    pub(crate) fn bytes(&self, attribute: u32) -> Option<&[u8]> {
-        let attribute = u16::try_from(attribute).ok().filter(|a| *a <= self.max)?;
-        // SAFETY: By the type invariant; the core has checked that the attribute is within the message.
-        unsafe {
-            let found = bindings::acceltcp_nl_attr(self.info.as_ptr(), attribute);
-            if found.is_null() {
-                return None;
-            }
-            let len = bindings::acceltcp_nl_len(found) as usize;
-            Some(core::slice::from_raw_parts(
-                bindings::acceltcp_nl_data(found),
-                len,
-            ))
-        }
-    }
-
-    fn array<const N: usize>(&self, attribute: u32) -> Option<[u8; N]> {
-        // The policy has checked the length.
-        self.bytes(attribute)?.get(..N)?.try_into().ok()
-    }
-
-    /// An attribute of type u8.
-    pub(crate) fn u8(&self, attribute: u32) -> Option<u8> {
-        self.array(attribute).map(u8::from_ne_bytes)
-    }
-
-    /// An attribute of type u16.
-    pub(crate) fn u16(&self, attribute: u32) -> Option<u16> {
-        self.array(attribute).map(u16::from_ne_bytes)
-    }
-
-    /// An attribute of type u32.
-    pub(crate) fn u32(&self, attribute: u32) -> Option<u32> {
-        self.array(attribute).map(u32::from_ne_bytes)
-    }
-
-    /// An attribute of type u64.
-    pub(crate) fn u64(&self, attribute: u32) -> Option<u64> {
-        self.array(attribute).map(u64::from_ne_bytes)
-    }
-
-    /// An attribute of type u32 that must be there.
-    pub(crate) fn required_u32(&self, attribute: u32) -> Result<u32> {
-        self.u32(attribute).ok_or_else(|| {
-            // SAFETY: By the type invariant.
-            unsafe { bindings::acceltcp_nl_missing(self.info.as_ptr(), attribute as u16) };
-            EINVAL
-        })
-    }
-
-    /// The user that the caller calls `uid`, as the initial namespace numbers it.
-    pub(crate) fn user(&self, uid: u32) -> Option<u32> {
-        let mut found = 0;
-        // SAFETY: The caller's message, by the type invariant.
-        let known = unsafe { bindings::acceltcp_nl_uid(self.skb, uid, &mut found) };
-        known.then_some(found)
-    }
-
-    /// Says to the caller what is wrong, and returns `error`.
-    pub(crate) fn refuse(&self, error: Error, text: &'static CStr) -> Error {
-        // SAFETY: By the type invariant; the text is static, and the module stays until the caller has it.
-        unsafe { bindings::acceltcp_nl_explain(self.info.as_ptr(), text.as_char_ptr()) };
-        error
-    }
-}
 
 /// A message to which attributes are put. `EMSGSIZE` when one does not fit.
 ///
@@ -174,20 +68,6 @@ impl Message<'_> {
         // SAFETY: By the type invariant.
         to_result(unsafe {
             bindings::acceltcp_nl_put_uint(self.skb.as_ptr(), attribute as u16, value)
-        })
-    }
-
-    /// Puts a u64.
-    pub(crate) fn u64(&mut self, attribute: u32, value: u64) -> Result {
-        // SAFETY: By the type invariant; 0 pads.
-        to_result(unsafe {
-            bindings::nla_put_64bit(
-                self.skb.as_ptr(),
-                attribute as c_int,
-                8,
-                (&raw const value).cast(),
-                0,
-            )
         })
     }
 

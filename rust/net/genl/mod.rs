@@ -9,6 +9,7 @@
 
 mod message;
 mod ops;
+mod request;
 
 pub(crate) use message::{
     is_heard,
@@ -17,7 +18,10 @@ pub(crate) use message::{
     Group,
     Message,
     Page,
-    Reply,
+    Reply, //
+};
+pub(crate) use request::{
+    Attributes,
     Request, //
 };
 

@@ -104,6 +104,7 @@ operations! { do
     acceltcp_nl_policy_add_doit(ACCELTCP_CMD_POLICY_ADD, bindings::ACCELTCP_A_POLICY_MAX_DATA),
     acceltcp_nl_policy_del_doit(ACCELTCP_CMD_POLICY_DEL, bindings::ACCELTCP_A_POLICY_ID),
     acceltcp_nl_policy_flush_doit(ACCELTCP_CMD_POLICY_FLUSH, 0),
+    acceltcp_nl_policy_set_doit(ACCELTCP_CMD_POLICY_SET, bindings::ACCELTCP_A_POLICY_SET_RULE),
     acceltcp_nl_key_rotate_doit(ACCELTCP_CMD_KEY_ROTATE, 0),
     acceltcp_nl_acl_get_doit(ACCELTCP_CMD_ACL_GET, bindings::ACCELTCP_A_ACL_HANDLE),
     acceltcp_nl_acl_add_doit(ACCELTCP_CMD_ACL_ADD, bindings::ACCELTCP_A_ACL_UNTAGGED),

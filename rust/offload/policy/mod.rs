@@ -2,17 +2,25 @@
 
 //! The policy: what listening sockets get whose applications ask for nothing.
 //!
-//! A socket that is about to listen is heard of by a tracepoint, and looked at by a worker, which waits for its lock;
-//! a change of the rules has the worker look at all sockets of the namespace. A socket that the application has
-//! given the ULP itself is never touched.
+//! A tracepoint says that a socket is about to listen, and a worker looks at it, waiting for its lock; a change of the
+//! rules has the worker look at all sockets of the namespace. A socket that the application has given the ULP itself is
+//! never touched. Rules name devices and cgroups that may not be there: what such a name means is found out whenever a socket is
+//! looked at, and when devices come or are renamed. Each namespace has rules of its own ([`Netns::policy`]), and none waits for another one's.
 //!
-//! Locks: a socket's, then [`RULES`]; [`QUEUE`] is innermost.
+//! Locks: a socket's, then the rules of its namespace; [`QUEUE`] is innermost.
 
 mod rule;
+mod set;
 
+use rule::Subject;
 pub(crate) use rule::{
     Prefix,
     Rule, //
+};
+pub(crate) use set::{
+    Changes,
+    Entry,
+    Rules, //
 };
 
 use super::{
@@ -22,6 +30,7 @@ use super::{
         Counter, //
     },
     listen,
+    netns::Netns,
     socket::{
         reason,
         Options, //
@@ -34,11 +43,14 @@ use crate::net::{
         Listens,
         Watch, //
     },
+    named::{
+        self,
+        Renames, //
+    },
     netfilter,
-    pernet,
+    pernet::Net,
     sock::{
         Locked,
-        NetId,
         SockRef,
         Socket,
         State, //
@@ -58,51 +70,15 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Most rules of a namespace.
-const MOST: usize = 1024;
-
-/// A rule and what it has done.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry {
-    net: NetId,
-    /// Its number.
-    pub(crate) id: u32,
-    /// What it says.
-    pub(crate) rule: Rule,
-    /// Sockets that it was applied to.
-    pub(crate) hits: u64,
-    /// Sockets that it could not be applied to.
-    pub(crate) refused: u64,
-    /// Why that was so the last time.
-    pub(crate) last_reason: u32,
-    /// Not all sockets have been looked at since it was added.
-    fresh: bool,
-}
-
-struct Rules {
-    /// By priority, then by number.
-    entries: KVVec<Entry>,
-    last_id: u32,
-    generation: u32,
-}
-
 /// What the worker has to look at.
 struct Queue {
     /// Sockets that have begun to listen.
     sockets: KVec<SockRef>,
     /// All sockets of these namespaces.
-    nets: KVec<NetId>,
+    nets: KVec<Arc<Netns>>,
     /// There was no memory to say which: all sockets of all namespaces.
     all: bool,
     worker: Option<Arc<Worker<Look>>>,
-}
-
-global! {
-    static RULES: Sleeping<Rules> = Rules {
-        entries: KVVec::new(),
-        last_id: 0,
-        generation: 1,
-    };
 }
 
 global! {
@@ -116,9 +92,8 @@ global! {
 
 /// The policy, until it is dropped. There may be one.
 pub(crate) struct Policy {
-    // In this order: no new sockets, then none of namespaces that go.
+    _names: named::Watch,
     _watch: Watch,
-    _pernet: pernet::Registration,
 }
 
 impl Policy {
@@ -126,7 +101,6 @@ impl Policy {
     pub(crate) fn new() -> Result<Self> {
         let worker = Worker::new(pin_init!(Look {}))?;
         QUEUE.lock().worker = Some(worker);
-        let pernet = pernet::Registration::new::<Exit>().inspect_err(|_| stop())?;
         let watch = Watch::new::<Look>().inspect_err(|err| {
             pr_err!(
                 "the kernel has no tracepoint inet_sock_set_state ({:?})\n",
@@ -134,9 +108,10 @@ impl Policy {
             );
             stop();
         })?;
+        let names = named::Watch::new::<Look>().inspect_err(|_| stop())?;
         Ok(Self {
+            _names: names,
             _watch: watch,
-            _pernet: pernet,
         })
     }
 }
@@ -161,107 +136,83 @@ fn stop() {
         )
     };
     drop((sockets, nets));
-    let entries = core::mem::replace(&mut RULES.lock().entries, KVVec::new());
-    drop(entries);
 }
 
-struct Exit;
-
-impl pernet::NetExit for Exit {
-    fn exit(net: NetId) {
-        let _ = remove(net, |_| true);
-        QUEUE.lock().nets.retain(|other| *other != net);
-    }
-}
-
-/// Adds a rule to a namespace and returns its number (process context). `ENOSPC` when there are too many.
-pub(crate) fn add(net: NetId, rule: Rule) -> Result<u32> {
-    let id = {
-        let mut rules = RULES.lock();
-        if rules
-            .entries
-            .iter()
-            .filter(|entry| entry.net == net)
-            .count()
-            >= MOST
-        {
-            return Err(ENOSPC);
-        }
-        let id = rules.last_id.checked_add(1).ok_or(ENOSPC)?;
-        let entry = Entry {
-            net,
-            id,
-            rule,
-            hits: 0,
-            refused: 0,
-            last_reason: reason::NONE,
-            fresh: true,
-        };
-        rules.entries.push(entry, GFP_KERNEL)?;
-        rules.last_id = id;
-        rules.generation = rules.generation.wrapping_add(1);
-        let mut at = rules.entries.len() - 1;
-        while at > 0 && rules.entries[at - 1].rule.priority > rule.priority {
-            rules.entries.swap(at - 1, at);
-            at -= 1;
-        }
-        id
-    };
-    look_at_all(net);
+/// Adds a rule to a namespace and returns its number (process context).
+///
+/// # Errors
+///
+/// `ENOSPC` when there are too many.
+pub(crate) fn add(netns: &Arc<Netns>, rule: Rule) -> Result<u32> {
+    let rule = Arc::new(rule, GFP_KERNEL_ACCOUNT)?;
+    let id = netns.policy().lock().add(rule)?;
+    look_at_all(netns);
     Ok(id)
 }
 
-/// Removes rules of a namespace (process context). Returns how many.
-fn remove(net: NetId, which: impl Fn(u32) -> bool) -> usize {
-    let mut rules = RULES.lock();
-    let before = rules.entries.len();
-    rules
-        .entries
-        .retain(|entry| entry.net != net || !which(entry.id));
-    rules.generation = rules.generation.wrapping_add(1);
-    before - rules.entries.len()
+/// Replaces all rules of a namespace in one step (process context). Rules that say the same as before stay, with their
+/// numbers, counters and listeners; sockets are looked at only if something has changed. In failure nothing has changed.
+///
+/// # Errors
+///
+/// `ENOSPC` when there are too many.
+pub(crate) fn replace(netns: &Arc<Netns>, rules: &[Arc<Rule>]) -> Result<Changes> {
+    let changes = netns.policy().lock().replace(rules)?;
+    if changes.differs {
+        look_at_all(netns);
+    }
+    Ok(changes)
 }
 
-/// Removes a rule of a namespace (process context). `ENOENT` when it is not there.
-pub(crate) fn delete(net: NetId, id: u32) -> Result {
-    if remove(net, |other| other == id) == 0 {
+/// Removes a rule of a namespace (process context).
+///
+/// # Errors
+///
+/// `ENOENT` when it is not there.
+pub(crate) fn delete(netns: &Arc<Netns>, id: u32) -> Result {
+    if netns.policy().lock().remove(|other| other == id) == 0 {
         return Err(ENOENT);
     }
-    look_at_all(net);
+    look_at_all(netns);
     Ok(())
 }
 
 /// Removes all rules of a namespace (process context).
-pub(crate) fn flush(net: NetId) {
-    if remove(net, |_| true) != 0 {
-        look_at_all(net);
+pub(crate) fn flush(netns: &Arc<Netns>) {
+    if netns.policy().lock().remove(|_| true) != 0 {
+        look_at_all(netns);
     }
 }
 
 /// The rules of a namespace, in the order in which they are looked at, and the generation of the list (process
 /// context).
-pub(crate) fn list(net: NetId) -> Result<(KVVec<Entry>, u32)> {
-    let rules = RULES.lock();
-    let mut entries = KVVec::new();
-    for entry in rules.entries.iter().filter(|entry| entry.net == net) {
-        entries.push(*entry, GFP_KERNEL)?;
+pub(crate) fn list(netns: &Netns) -> Result<(KVVec<Entry>, u32)> {
+    let rules = netns.policy().lock();
+    let mut entries = KVVec::with_capacity(rules.entries().len(), GFP_KERNEL)?;
+    for entry in rules.entries() {
+        entries.push(entry.clone(), GFP_KERNEL)?;
     }
-    Ok((entries, rules.generation))
+    Ok((entries, rules.generation()))
 }
 
 /// Has the worker look at all sockets of a namespace, and waits until it has.
-fn look_at_all(net: NetId) {
-    let worker = {
-        let mut queue = QUEUE.lock();
-        if queue.nets.push(net, GFP_ATOMIC).is_err() {
-            queue.all = true;
-        }
-        queue.worker.clone()
-    };
-    if let Some(worker) = worker {
-        worker.queue();
+fn look_at_all(netns: &Arc<Netns>) {
+    if let Some(worker) = look_later(netns) {
         worker.wait();
     }
+}
+
+/// Has the worker look at all sockets of a namespace. Returns it, unless it has ended.
+fn look_later(netns: &Arc<Netns>) -> Option<Arc<Worker<Look>>> {
+    let worker = {
+        let mut queue = QUEUE.lock();
+        if queue.nets.push(netns.clone(), GFP_ATOMIC).is_err() {
+            queue.all = true;
+        }
+        queue.worker.clone()?
+    };
+    worker.queue();
+    Some(worker)
 }
 
 /// The worker.
@@ -282,6 +233,23 @@ impl Listens for Look {
             count(Counter::policy_no_memory);
         }
         worker.queue();
+    }
+}
+
+impl Renames for Look {
+    fn renamed(net: Net<'_>) {
+        // A namespace that has no settings yet has no rules, nor sockets.
+        let Ok(netns) = Netns::of_net(net) else {
+            return;
+        };
+        let by_name = {
+            let rules = netns.policy().lock();
+            let mut entries = rules.entries().iter();
+            entries.any(|entry| entry.rule.device.is_some())
+        };
+        if by_name {
+            drop(look_later(&netns));
+        }
     }
 }
 
@@ -306,35 +274,50 @@ impl Job for Look {
             if all {
                 look_at_those(None);
             }
-            for net in nets {
-                look_at_those(Some(net));
+            for netns in nets {
+                look_at_those(Some(&netns));
             }
         }
     }
 }
 
-fn look_at_those(net: Option<NetId>) {
-    let Ok(sockets) = listening::all(net) else {
+fn look_at_those(netns: Option<&Netns>) {
+    let Ok(sockets) = listening::all(netns.map(Netns::id)) else {
         count(Counter::policy_no_memory);
         return;
     };
     for sk in &sockets {
         look(sk, false);
     }
-    let mut rules = RULES.lock();
-    for entry in rules.entries.iter_mut() {
-        entry.fresh &= net.is_some_and(|net| net != entry.net);
+    if let Some(netns) = netns {
+        for entry in netns.policy().lock().entries_mut() {
+            entry.fresh = false;
+        }
     }
+}
+
+/// What a rule says for a socket.
+#[derive(Clone)]
+struct Chosen {
+    id: u32,
+    rule: Arc<Rule>,
 }
 
 /// Looks at a socket, which has just begun to listen or not (process context).
 fn look(held: &SockRef, new: bool) {
     let sk = held.get();
-    // Who has begun to listen may be at it still, and has the lock then.
-    if sk.with_lock(|sk| sk.state()) != State::Listen {
+    let Ok(netns) = Netns::of(sk) else {
+        return;
+    };
+    if new {
+        // Who has begun to listen may be at it still, and has the lock then.
+        if sk.with_lock(|sk| sk.state()) != State::Listen {
+            return;
+        }
+    } else if is_settled(sk, &netns) {
         return;
     }
-    let offloads = choose(sk).map_or(0, |entry| entry.rule.offloads);
+    let offloads = choose(sk, &netns).map_or(0, |chosen| chosen.rule.offloads);
     // Needs memory and locks of namespaces, and so must not be waited for with the socket locked.
     if offloads != 0 && netfilter::Registration::<accept::Hook>::ensure(sk).is_err() {
         count(Counter::policy_no_memory);
@@ -343,7 +326,7 @@ fn look(held: &SockRef, new: bool) {
     let taken_off = sk.with_lock(|mut sk| {
         // It may have been closed, or have been looked at, meanwhile.
         match sk.state() {
-            State::Listen => apply(&mut sk, new),
+            State::Listen => apply(&mut sk, &netns, new),
             _ => None,
         }
     });
@@ -351,31 +334,50 @@ fn look(held: &SockRef, new: bool) {
     drop(taken_off);
 }
 
+/// Whether a socket that listens has what its rule says already, as far as can be seen without its lock: who holds that
+/// is not waited for then.
+fn is_settled(sk: Socket<'_>, netns: &Netns) -> bool {
+    let chosen = choose(sk, netns);
+    let wanted = chosen.as_ref().filter(|chosen| chosen.rule.offloads != 0);
+    match (ulp::peek(sk, Options::policy), wanted) {
+        (Some(own), Some(chosen)) => [0, chosen.id].contains(&own),
+        (Some(own), None) => own == 0,
+        (None, Some(_)) => false,
+        (None, None) => {
+            if let Some(chosen) = chosen {
+                note(netns, chosen.id, reason::NONE, false);
+            }
+            true
+        }
+    }
+}
+
 /// The rule for a listening socket.
-fn choose(sk: Socket<'_>) -> Option<Entry> {
-    let net = sk.net();
-    let info = sk.listener_info();
-    let rules = RULES.lock();
-    let mut entries = rules.entries.iter();
-    entries
-        .find(|entry| entry.net == net && entry.rule.matches(sk, &info))
-        .copied()
+fn choose(sk: Socket<'_>, netns: &Netns) -> Option<Chosen> {
+    let subject = Subject::new(sk);
+    let rules = netns.policy().lock();
+    let mut entries = rules.entries().iter();
+    let entry = entries.find(|entry| entry.rule.matches(&subject))?;
+    Some(Chosen {
+        id: entry.id,
+        rule: entry.rule.clone(),
+    })
 }
 
 /// Gives a listening socket what its rule says. Returns what it had, if that is nothing any more.
-fn apply(sk: &mut Locked<'_>, new: bool) -> Option<TakenOff<Options>> {
+fn apply(sk: &mut Locked<'_>, netns: &Netns, new: bool) -> Option<TakenOff<Options>> {
     let socket = **sk;
     let mut taken_off = None;
-    let chosen = choose(socket);
-    let wanted = chosen.filter(|entry| entry.rule.offloads != 0);
+    let chosen = choose(socket, netns);
+    let wanted = chosen.as_ref().filter(|chosen| chosen.rule.offloads != 0);
     let why = match (ulp::find::<Options>(sk), wanted) {
         // The application knows what it wants.
         (Has::This(own), _) if own.data().policy() == 0 => return None,
-        (Has::This(mut own), Some(entry)) => {
-            if own.data().policy() == entry.id {
+        (Has::This(mut own), Some(wanted)) => {
+            if own.data().policy() == wanted.id {
                 return None;
             }
-            match Options::by_policy(socket, entry.id, &entry.rule) {
+            match Options::by_policy(socket, wanted.id, &wanted.rule) {
                 Ok(options) => {
                     own.replace(options);
                     listen::update(&own);
@@ -393,7 +395,7 @@ fn apply(sk: &mut Locked<'_>, new: bool) -> Option<TakenOff<Options>> {
         (_, Some(_)) if socket.is_mptcp() => reason::MPTCP,
         (Has::Other, Some(_)) => reason::OTHER_ULP,
         (Has::Nothing, Some(_)) if socket.listener_info().authenticated => reason::AUTHENTICATED,
-        (Has::Nothing, Some(entry)) => match Options::by_policy(socket, entry.id, &entry.rule) {
+        (Has::Nothing, Some(wanted)) => match Options::by_policy(socket, wanted.id, &wanted.rule) {
             Ok(options) => match ulp::attach(sk, options) {
                 Ok(own) => {
                     listen::update(&own);
@@ -404,16 +406,17 @@ fn apply(sk: &mut Locked<'_>, new: bool) -> Option<TakenOff<Options>> {
             Err(_) => reason::NO_MEMORY,
         },
     };
-    if let Some(entry) = chosen {
-        note(entry.id, why, new);
+    if let Some(chosen) = chosen {
+        note(netns, chosen.id, why, new);
     }
     taken_off
 }
 
 /// Notes what has become of a socket whose rule is `id`. A refusal is noted once: when the socket or the rule is new.
-fn note(id: u32, why: u32, new: bool) {
-    let mut rules = RULES.lock();
-    let Some(entry) = rules.entries.iter_mut().find(|entry| entry.id == id) else {
+fn note(netns: &Netns, id: u32, why: u32, new: bool) {
+    let mut rules = netns.policy().lock();
+    let mut entries = rules.entries_mut().iter_mut();
+    let Some(entry) = entries.find(|entry| entry.id == id) else {
         return;
     };
     // A socket that is to be left alone is looked at again and again, too.

@@ -2,10 +2,20 @@
 
 //! A rule: which sockets it is for, and what they get.
 
-use crate::net::sock::{
-    ListenerInfo,
-    Socket, //
+use super::super::counters::{
+    count,
+    Counter, //
 };
+use crate::net::{
+    cgroup::Path,
+    named::DeviceName,
+    sock::{
+        ListenerInfo,
+        Socket, //
+    }, //
+};
+use core::cell::OnceCell;
+use kernel::prelude::*;
 
 /// Addresses that begin with the same bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +71,7 @@ fn bytes_masked(byte: u8, bits: u8, at: usize) -> u8 {
 }
 
 /// A rule.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub(crate) struct Rule {
     /// The smallest one that matches applies.
     pub(crate) priority: u32,
@@ -69,12 +79,12 @@ pub(crate) struct Rule {
     pub(crate) ports: Option<(u16, u16)>,
     /// Local addresses of the socket; "any" is in none of them.
     pub(crate) address: Option<Prefix>,
-    /// Number of the device that the socket is bound to.
-    pub(crate) ifindex: Option<u32>,
+    /// Name of the device that the socket is bound to.
+    pub(crate) device: Option<DeviceName>,
     /// User that made the socket, as the initial namespace numbers it.
     pub(crate) uid: Option<u32>,
-    /// Number of the cgroup in which it was made, or below which.
-    pub(crate) cgroup: Option<u64>,
+    /// The cgroup in which it was made, or below which.
+    pub(crate) cgroup: Option<Path>,
     /// Bits of [`super::super::socket::flag`]; 0 leaves it with the host.
     pub(crate) offloads: u32,
     /// Most bytes of data with which its connections are handed over.
@@ -82,18 +92,51 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// Whether it is for `sk`, which listens and has these addresses.
-    pub(super) fn matches(&self, sk: Socket<'_>, info: &ListenerInfo) -> bool {
+    /// Whether it is for the socket.
+    pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
+        let Subject { sk, info, .. } = subject;
         self.ports
             .is_none_or(|(first, last)| (first..=last).contains(&info.port))
             && self
                 .address
                 .is_none_or(|prefix| address(info).is_some_and(|own| prefix.has(own)))
-            && self
-                .ifindex
-                .is_none_or(|ifindex| i64::from(ifindex) == i64::from(info.bound_dev_if))
+            && self.device.is_none_or(|name| {
+                let wanted = sk.namespace().device_named(&name);
+                wanted.is_some_and(|wanted| i64::from(wanted) == i64::from(info.bound_dev_if))
+            })
             && self.uid.is_none_or(|uid| uid == sk.uid())
-            && self.cgroup.is_none_or(|id| sk.is_in_cgroup(id))
+            && self
+                .cgroup
+                .as_ref()
+                .is_none_or(|path| subject.cgroup().is_some_and(|own| path.holds(own)))
+    }
+}
+
+/// A listening socket that is compared with rules.
+pub(super) struct Subject<'a> {
+    sk: Socket<'a>,
+    info: ListenerInfo,
+    /// Path of its cgroup, once a rule has asked for it.
+    cgroup: OnceCell<Option<KVec<u8>>>,
+}
+
+impl<'a> Subject<'a> {
+    /// `sk`, as it is now.
+    pub(super) fn new(sk: Socket<'a>) -> Self {
+        Self {
+            sk,
+            info: sk.listener_info(),
+            cgroup: OnceCell::new(),
+        }
+    }
+
+    /// Path of its cgroup (process context).
+    fn cgroup(&self) -> Option<&[u8]> {
+        let path = self.cgroup.get_or_init(|| {
+            let path = self.sk.cgroup_path();
+            path.inspect_err(|_| count(Counter::policy_no_memory)).ok()
+        });
+        path.as_deref()
     }
 }
 

@@ -74,6 +74,7 @@ mod tests {
         let refused = |errno| netlink::Error::Refused {
             errno,
             message: None,
+            offset: None,
         };
         for (error, status) in [
             (netlink::Error::NoFamily, Status::NoModule),

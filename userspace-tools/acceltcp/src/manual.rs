@@ -72,11 +72,13 @@ splices       an array: ifindex, device, id, ends (up to two: local,
               local_port, remote, remote_port; a connection is there
               as long as its socket is open)
 policy list   an array: id, priority, port_first, port_last, address,
-              prefix_len, ifindex, device, uid, user, cgroup, path,
-              offloads, max_data, listeners, hits, refused,
-              last_reason
+              prefix_len, device, uid, user, cgroup (its path), offloads,
+              max_data, listeners, hits, refused, last_reason, pending
+              (device, cgroup: what the rule names that is not there)
 policy add    an object: id
-policy load   an object: rules
+policy load   an object: rules, added, removed, unchanged (how many),
+              added_rules, removed_rules (as policy save writes them);
+              with --check only rules
 acl list      an array: ifindex, device, handle, priority, action,
               protocol, family (4, 6), source, source_len, destination,
               destination_len, source_port_first, source_port_last,

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{DefaultNla, NlasIterator, NLA_HEADER_SIZE};
+use netlink_packet_core::{DefaultNla, NlasIterator, NLA_F_NESTED, NLA_HEADER_SIZE};
 
 use super::Error;
 
@@ -142,9 +142,9 @@ impl Attributes {
         self.bytes(kind, value.map(|value| value.to_ne_bytes().to_vec()))
     }
 
-    /// Adds a number of 64 bits, if there is one.
-    pub fn u64(self, kind: u16, value: Option<u64>) -> Self {
-        self.bytes(kind, value.map(|value| value.to_ne_bytes().to_vec()))
+    /// Adds text, if there is some.
+    pub fn string(self, kind: u16, value: Option<&str>) -> Self {
+        self.bytes(kind, value.map(|value| [value.as_bytes(), &[0]].concat()))
     }
 
     /// Adds an address, if there is one.
@@ -159,6 +159,11 @@ impl Attributes {
     /// Adds a flag, if it is set.
     pub fn flag(self, kind: u16, set: bool) -> Self {
         self.bytes(kind, set.then(Vec::new))
+    }
+
+    /// Adds attributes within an attribute.
+    pub fn nest(self, kind: u16, value: &Attributes) -> Self {
+        self.bytes(kind | NLA_F_NESTED, Some(value.encode()))
     }
 
     fn bytes(mut self, kind: u16, value: Option<Vec<u8>>) -> Self {
@@ -239,5 +244,10 @@ mod tests {
             .address(5, Some(IpAddr::from([10, 0, 0, 1])))
             .encode();
         assert_eq!(bytes, [6, 0, 3, 0, 80, 0, 0, 0, 8, 0, 5, 0, 10, 0, 0, 1]);
+        let bytes = Attributes::new().string(2, Some("lo")).encode();
+        assert_eq!(bytes, [7, 0, 2, 0, b'l', b'o', 0, 0]);
+        let inner = Attributes::new().u8(6, Some(1));
+        let bytes = Attributes::new().nest(1, &inner).encode();
+        assert_eq!(bytes, [12, 0, 1, 0x80, 5, 0, 6, 0, 1, 0, 0, 0]);
     }
 }

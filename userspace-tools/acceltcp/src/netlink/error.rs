@@ -19,6 +19,8 @@ pub enum Error {
         errno: Errno,
         /// Its words, and the attribute that it means.
         message: Option<String>,
+        /// Where the attribute is in the request that is meant.
+        offset: Option<u32>,
     },
     /// A message that cannot be read.
     Malformed(String),
@@ -53,7 +55,7 @@ impl fmt::Display for Error {
                 f,
                 "the module acceltcp has no multicast group {name:?}: another version is loaded"
             ),
-            Self::Refused { errno, message } => {
+            Self::Refused { errno, message, .. } => {
                 match message {
                     Some(message) => write!(f, "{message} ({})", errno.desc())?,
                     None => write!(f, "{}", errno.desc())?,
@@ -91,6 +93,7 @@ mod tests {
         let refused = Error::Refused {
             errno: Errno::EPERM,
             message: None,
+            offset: None,
         };
         assert!(refused.is_permission());
         assert_eq!(
@@ -105,6 +108,7 @@ mod tests {
         let refused = Error::Refused {
             errno: Errno::EINVAL,
             message: Some("no such cgroup".into()),
+            offset: None,
         };
         assert!(!refused.is_permission());
         assert_eq!(refused.to_string(), "no such cgroup (Invalid argument)");

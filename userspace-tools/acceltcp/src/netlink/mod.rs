@@ -30,7 +30,7 @@ pub use attribute::Attributes;
 pub use connection::{Connection, Object, Snapshot, Step};
 pub use error::Error;
 pub use names::{
-    AclAction, AclOrigin, DeviceState, FlowState, Memory, Offloads, Reason, SpliceReason,
+    AclAction, AclOrigin, DeviceState, FlowState, Memory, Offloads, Pending, Reason, SpliceReason,
 };
 pub use packet::Packet;
 pub use wire::{Kernel, Wire};

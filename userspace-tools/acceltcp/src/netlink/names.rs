@@ -4,6 +4,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
+use bitflags::Flags;
 use serde::{Serialize, Serializer};
 
 use super::uapi;
@@ -272,13 +273,46 @@ const OFFLOADS: [(&str, Offloads); 6] = [
 impl Offloads {
     /// Their names; bits that this tool does not know are one number.
     pub fn names(self) -> Vec<Cow<'static, str>> {
-        let known = OFFLOADS.iter().filter(|(_, bit)| self.contains(*bit));
-        let mut names: Vec<_> = known.map(|(name, _)| Cow::Borrowed(*name)).collect();
-        let unknown = self.difference(Self::all()).bits();
-        if unknown != 0 {
-            names.push(Cow::Owned(format!("{unknown:#x}")));
+        names_of(self, &OFFLOADS)
+    }
+}
+
+/// Names of the bits of `flags`; those that `known` has not are one number.
+fn names_of<F: Flags<Bits = u32> + Copy>(
+    flags: F,
+    known: &[(&'static str, F)],
+) -> Vec<Cow<'static, str>> {
+    let mut names = Vec::new();
+    let mut unknown = flags;
+    for (name, bit) in known {
+        if flags.contains(*bit) {
+            names.push(Cow::Borrowed(*name));
         }
-        names
+        unknown.remove(*bit);
+    }
+    if !unknown.is_empty() {
+        names.push(Cow::Owned(format!("{:#x}", unknown.bits())));
+    }
+    names
+}
+
+bitflags::bitflags! {
+    /// What a rule of the policy names that is not there.
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+    pub struct Pending: u32 {
+        /// No network device has the name.
+        const DEVICE = uapi::ACCELTCP_POLICY_PENDING_DEVICE;
+        /// The cgroup is not there.
+        const CGROUP = uapi::ACCELTCP_POLICY_PENDING_CGROUP;
+    }
+}
+
+/// Names of the bits of [`Pending`].
+const PENDING: [(&str, Pending); 2] = [("device", Pending::DEVICE), ("cgroup", Pending::CGROUP)];
+
+impl Serialize for Pending {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(names_of(*self, &PENDING))
     }
 }
 
@@ -326,6 +360,10 @@ mod tests {
         assert_eq!(of(Memory::name), entries("memory"));
         assert_eq!(of(Reason::name), entries("host-reason"));
         assert_eq!(Offloads::all().names(), entries("offload-flag"));
+        assert_eq!(
+            names_of(Pending::all(), &PENDING),
+            entries("policy-pending")
+        );
     }
 
     #[test]

@@ -16,8 +16,12 @@ use super::{
 
 /// Bytes of `struct nlmsghdr`.
 const HEADER: usize = 16;
+/// Bytes of `struct nlmsghdr` and `struct genlmsghdr`, behind which there are attributes.
+pub const HEADERS: usize = HEADER + 4;
 /// `NLMSGERR_ATTR_MSG`: the kernel's words.
 const ACK_MESSAGE: u16 = 1;
+/// `NLMSGERR_ATTR_OFFS`: where the attribute is in the request that is meant.
+const ACK_OFFSET: u16 = 2;
 /// `NLMSGERR_ATTR_MISS_TYPE`: number of the attribute that is missing.
 const ACK_MISSING: u16 = 5;
 
@@ -212,10 +216,12 @@ fn ack_attributes(request: &[u8], tail: Tail) -> Result<&[u8], Error> {
 fn refused(code: i32, words: &[u8]) -> Result<Error, Error> {
     let mut message = None;
     let mut missing = None;
+    let mut offset = None;
     for attribute in attributes(words) {
         let attribute = attribute?;
         match attribute.kind() {
             ACK_MESSAGE => message = Some(attribute.string()?),
+            ACK_OFFSET => offset = Some(attribute.u32()?),
             ACK_MISSING => missing = Some(attribute.u32()?),
             _ => {}
         }
@@ -229,6 +235,7 @@ fn refused(code: i32, words: &[u8]) -> Result<Error, Error> {
     Ok(Error::Refused {
         errno: Errno::from_raw(code.saturating_neg()),
         message,
+        offset,
     })
 }
 

@@ -4,6 +4,8 @@
 
 use std::{cell::RefCell, collections::VecDeque, io, rc::Rc};
 
+use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_CAPPED};
+
 use super::Wire;
 
 /// An attribute.
@@ -42,6 +44,8 @@ pub(crate) enum Said {
     Done(u16),
     /// An acknowledgement, or an error.
     Ack(i32),
+    /// An error with all that belongs to it: code, header of the request, attributes.
+    Refused(Vec<u8>),
     /// An error of the socket.
     Fails(i32),
 }
@@ -122,6 +126,7 @@ impl Wire for Script {
             }
             Said::Done(flags) => self.message(3, flags, &[0; 4]),
             Said::Ack(code) => self.message(2, 0, &[&code.to_ne_bytes()[..], &[0; 16]].concat()),
+            Said::Refused(body) => self.message(2, NLM_F_CAPPED | NLM_F_ACK_TLVS, &body),
             Said::Fails(code) => return Err(io::Error::from_raw_os_error(code)),
         };
         Ok(())

@@ -38,6 +38,11 @@ numbers! {
     /// An offload: no-hold.
     ACCELTCP_OFFLOAD_FLAG_NO_HOLD: u32 = 32;
 
+    /// What a rule names that is not there: device.
+    ACCELTCP_POLICY_PENDING_DEVICE: u32 = 1;
+    /// What a rule names that is not there: cgroup.
+    ACCELTCP_POLICY_PENDING_CGROUP: u32 = 2;
+
     /// Why the host sets connections up: none.
     ACCELTCP_HOST_REASON_NONE: u32 = 0;
     /// Why the host sets connections up: not-asked.
@@ -215,8 +220,8 @@ numbers! {
     ACCELTCP_A_POLICY_ADDRESS: u16 = 5;
     /// Attribute `prefix-len` of a policy.
     ACCELTCP_A_POLICY_PREFIX_LEN: u16 = 6;
-    /// Attribute `ifindex` of a policy.
-    ACCELTCP_A_POLICY_IFINDEX: u16 = 7;
+    /// Attribute `ifname` of a policy.
+    ACCELTCP_A_POLICY_IFNAME: u16 = 7;
     /// Attribute `uid` of a policy.
     ACCELTCP_A_POLICY_UID: u16 = 8;
     /// Attribute `cgroup` of a policy.
@@ -233,6 +238,17 @@ numbers! {
     ACCELTCP_A_POLICY_REFUSED: u16 = 14;
     /// Attribute `last-reason` of a policy.
     ACCELTCP_A_POLICY_LAST_REASON: u16 = 15;
+    /// Attribute `pending` of a policy.
+    ACCELTCP_A_POLICY_PENDING: u16 = 16;
+
+    /// Attribute `rule` of a set of rules.
+    ACCELTCP_A_POLICY_SET_RULE: u16 = 1;
+    /// Attribute `added` of a set of rules.
+    ACCELTCP_A_POLICY_SET_ADDED: u16 = 2;
+    /// Attribute `removed` of a set of rules.
+    ACCELTCP_A_POLICY_SET_REMOVED: u16 = 3;
+    /// Attribute `unchanged` of a set of rules.
+    ACCELTCP_A_POLICY_SET_UNCHANGED: u16 = 4;
 
     /// Attribute `ifindex` of a rule of an access list.
     ACCELTCP_A_ACL_IFINDEX: u16 = 1;
@@ -370,6 +386,8 @@ numbers! {
     ACCELTCP_CMD_WATERMARK_NTF: u8 = 19;
     /// Command `splice-ntf`.
     ACCELTCP_CMD_SPLICE_NTF: u8 = 20;
+    /// Command `policy-set`.
+    ACCELTCP_CMD_POLICY_SET: u8 = 21;
 }
 
 #[cfg(test)]

@@ -4,10 +4,18 @@
 
 use std::io;
 
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{SndBuf, SndBufForce},
+};
+
 use netlink_sys::{protocols::NETLINK_GENERIC, Socket, SocketAddr};
 
 /// Room for a datagram; the kernel makes them of at most 32 KiB.
 const DATAGRAM: usize = 64 * 1024;
+
+/// What the kernel takes of a socket's room for itself (`netlink_sendmsg()`), and some more.
+const SLACK: usize = 128;
 
 /// What takes requests and gives answers, a datagram each.
 pub trait Wire {
@@ -39,7 +47,17 @@ impl Kernel {
 
 impl Wire for Kernel {
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        self.socket.send(request, 0).map(drop)
+        match self.socket.send(request, 0) {
+            // A large set of rules does not fit what a socket may send at first.
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                let room = request.len() + SLACK;
+                if setsockopt(&self.socket, SndBufForce, &room).is_err() {
+                    setsockopt(&self.socket, SndBuf, &room)?;
+                }
+                self.socket.send(request, 0).map(drop)
+            }
+            sent => sent.map(drop),
+        }
     }
 
     fn receive(&mut self, datagram: &mut Vec<u8>) -> io::Result<()> {

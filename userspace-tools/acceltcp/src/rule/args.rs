@@ -2,7 +2,7 @@
 
 //! Options of a rule, and what the kernel is told for them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -22,13 +22,13 @@ pub struct RuleArgs {
     /// Local address that the socket is bound to, or a prefix
     #[arg(long, value_name = "PREFIX[/LEN]")]
     pub address: Option<Prefix>,
-    /// Network device that the socket is bound to
+    /// Network device that the socket is bound to; it need not be there yet
     #[arg(long, value_name = "IFNAME", value_parser = interface)]
     pub dev: Option<String>,
     /// User that has made the socket
     #[arg(long, value_name = "USER|NUMBER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub uid: Option<String>,
-    /// cgroup v2 directory that the socket was made in, or below; from /sys/fs/cgroup
+    /// cgroup v2 directory that the socket was made in, or below, from /sys/fs/cgroup; it need not be there yet
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
     /// What matching sockets get: setup, teardown, defer, server-first, no-hold, separated by commas, or none
@@ -62,41 +62,22 @@ fn offloads(list: &str) -> Result<Offloads, String> {
     }
 }
 
-/// Where names are looked up.
-#[derive(Clone, Debug)]
-pub struct Resolver {
-    /// Mount point of cgroup v2.
-    pub cgroups: PathBuf,
-}
-
-impl Default for Resolver {
-    fn default() -> Self {
-        Self {
-            cgroups: Path::new(cgroup::MOUNT).into(),
-        }
-    }
-}
-
 impl RuleArgs {
     /// What the kernel is told.
     ///
     /// # Errors
     ///
-    /// When there is no such network device, user or cgroup.
-    pub fn terms(&self, resolver: &Resolver) -> Result<Terms> {
-        let uid = self.uid.as_deref().map(names::user_id).transpose()?;
-        let ifindex = self.dev.as_deref().map(names::interface_index);
-        let cgroup = self.cgroup.as_deref();
-        let cgroup = cgroup.map(|path| cgroup::number(&resolver.cgroups, path));
+    /// When there is no such user, or the path of the cgroup makes no sense. Network device and cgroup need not be there.
+    pub fn terms(&self) -> Result<Terms> {
         Ok(Terms {
             priority: self.priority,
             port_first: self.port.map(|ports| ports.first),
             port_last: self.port.map(|ports| ports.last),
             address: self.address.map(|prefix| prefix.address),
             prefix_len: self.address.map(|prefix| prefix.length),
-            ifindex: ifindex.transpose()?,
-            uid,
-            cgroup: cgroup.transpose()?,
+            device: self.dev.clone(),
+            uid: self.uid.as_deref().map(names::user_id).transpose()?,
+            cgroup: self.cgroup.as_deref().map(cgroup::path).transpose()?,
             offloads: self.offload,
             max_data: self.max_data,
         })

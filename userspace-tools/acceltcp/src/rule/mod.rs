@@ -8,7 +8,7 @@ mod ports;
 mod prefix;
 mod save;
 
-pub use args::{Resolver, RuleArgs};
+pub use args::RuleArgs;
 pub use file::{parse, Line, Mistake, Mistakes};
 pub use ports::Ports;
 pub use prefix::Prefix;

@@ -32,6 +32,18 @@ impl Prefix {
         Self { address, length }
     }
 
+    /// Whether all addresses of `other` are among these.
+    pub fn holds(self, other: Self) -> bool {
+        let family = |prefix: Self| prefix.address.is_ipv4();
+        let cut = Self {
+            length: self.length,
+            ..other
+        };
+        family(self) == family(other)
+            && self.length <= other.length
+            && cut.masked() == self.masked()
+    }
+
     fn masked(self) -> IpAddr {
         let host = u32::from(bits(self.address) - self.length);
         match self.address {

@@ -124,7 +124,7 @@ fn examine(root: &Root, facts: &Result<Facts>) -> Vec<Finding> {
     if facts.is_ok() {
         findings.extend(cards::tables(&told.devices));
         findings.extend(sockets::findings(root, &told.sockets));
-        findings.extend(policy::findings(&told.rules));
+        findings.extend(policy::findings(root, &told.rules));
     }
     findings
 }

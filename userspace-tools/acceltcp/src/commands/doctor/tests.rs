@@ -11,7 +11,7 @@ use crate::{
         listener::Listener,
         policy::Terms,
         testing::{attribute, text, u32_of, Said, Script},
-        uapi, DeviceState, Offloads, Reason,
+        uapi, DeviceState, Offloads, Pending, Reason,
     },
     output::written,
 };
@@ -310,18 +310,80 @@ fn listeners_that_the_host_serves() {
         .contains("acceltcp policy add"));
 }
 
-#[test]
-fn rules_that_could_not_be_applied() {
-    let rule = Rule {
+fn rule() -> Rule {
+    Rule {
         id: 4,
         terms: Terms::default(),
         listeners: 0,
         hits: 1,
-        refused: 2,
-        last_reason: Some(Reason::OtherUlp),
+        refused: 0,
+        last_reason: None,
+        pending: Pending::empty(),
+    }
+}
+
+#[test]
+fn rules_that_wait() {
+    let terms = Terms {
+        device: Some("svc0".into()),
+        cgroup: Some("/system.slice/x.service".into()),
+        ..Terms::default()
     };
+    let waits = |pending| Facts {
+        rules: vec![Rule {
+            pending,
+            terms: terms.clone(),
+            ..rule()
+        }],
+        ..facts()
+    };
+    let tree = Tree::new();
+    tree.set("sys/fs/cgroup/cgroup.controllers", "cpu\n");
+    let (level, check, text) = problem(&tree, waits(Pending::all()));
+    assert_eq!((level, check), (Level::Warn, "policy"));
+    assert!(
+        text.contains("rule 4 is pending: there is no network device svc0, and there is no cgroup /system.slice/x.service"),
+        "{text}"
+    );
+    assert!(text.contains("still to come"), "{text}");
+    let text = problem(&Tree::new(), waits(Pending::CGROUP)).2;
+    assert!(text.contains("cgroup v1"), "{text}");
+    assert!(problems(&tree, Ok(waits(Pending::empty()))).is_empty());
+}
+
+#[test]
+fn rules_that_never_apply() {
+    let narrow = Terms {
+        port_first: Some(80),
+        ..Terms::default()
+    };
+    let dead = Facts {
+        rules: vec![
+            rule(),
+            Rule {
+                id: 5,
+                terms: narrow,
+                ..rule()
+            },
+        ],
+        ..facts()
+    };
+    let (level, check, text) = problem(&Tree::new(), dead);
+    assert_eq!((level, check), (Level::Warn, "policy"));
+    assert!(
+        text.contains("rule 5 (--port 80 --offload none) never applies: rule 4 "),
+        "{text}"
+    );
+}
+
+#[test]
+fn rules_that_could_not_be_applied() {
     let refused = Facts {
-        rules: vec![rule],
+        rules: vec![Rule {
+            refused: 2,
+            last_reason: Some(Reason::OtherUlp),
+            ..rule()
+        }],
         ..facts()
     };
     let (level, check, text) = problem(&Tree::new(), refused);

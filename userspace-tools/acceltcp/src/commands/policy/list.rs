@@ -2,19 +2,17 @@
 
 //! `acceltcp policy list`.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
     netlink::{
         policy::{self, Rule, DEFAULT_PRIORITY},
-        Connection,
+        Connection, Pending,
     },
     output::{Cell, Output, Table, Tone},
-    rule::{Ports, Prefix, Resolver},
-    system::{cgroup, names::Names},
+    rule::{Ports, Prefix},
+    system::names::Names,
 };
 
 /// A rule with names.
@@ -22,23 +20,15 @@ use crate::{
 struct Entry {
     #[serde(flatten)]
     rule: Rule,
-    device: Option<String>,
     user: Option<String>,
-    path: Option<PathBuf>,
 }
 
 /// Shows all rules.
 pub(super) fn run(output: &mut Output<'_>) -> Result<()> {
     let rules = policy::rules(&mut Connection::open()?)?;
     let mut names = Names::default();
-    let resolver = Resolver::default();
     let named = |rule: Rule| Entry {
-        device: rule.terms.ifindex.and_then(|index| names.interface(index)),
         user: rule.terms.uid.and_then(|uid| names.user(uid)),
-        path: rule
-            .terms
-            .cgroup
-            .and_then(|number| cgroup::path(&resolver.cgroups, number)),
         rule,
     };
     let entries: Vec<Entry> = rules.into_iter().map(named).collect();
@@ -94,22 +84,19 @@ fn matches(entry: &Entry) -> String {
             Prefix::new(address, terms.prefix_len)
         ));
     }
-    if let Some(index) = terms.ifindex {
-        let name = entry.device.clone();
-        all.push(format!(
-            "dev {}",
-            name.unwrap_or_else(|| format!("if{index}"))
-        ));
+    let pending = |what| match entry.rule.pending.contains(what) {
+        true => " (pending)",
+        false => "",
+    };
+    if let Some(name) = &terms.device {
+        all.push(format!("dev {name}{}", pending(Pending::DEVICE)));
     }
     if let Some(uid) = terms.uid {
         let name = entry.user.clone();
         all.push(format!("uid {}", name.unwrap_or_else(|| uid.to_string())));
     }
-    if let Some(number) = terms.cgroup {
-        all.push(match &entry.path {
-            Some(path) => format!("cgroup {}", path.display()),
-            None => format!("cgroup {number} (gone)"),
-        });
+    if let Some(path) = &terms.cgroup {
+        all.push(format!("cgroup {path}{}", pending(Pending::CGROUP)));
     }
     match all.is_empty() {
         true => "all".into(),
@@ -139,9 +126,9 @@ mod tests {
             port_last: Some(81),
             address: Some([10, 0, 0, 0].into()),
             prefix_len: Some(8),
-            ifindex: Some(3),
+            device: Some("nic0".into()),
             uid: Some(33),
-            cgroup: Some(77),
+            cgroup: Some("/system.slice".into()),
             offloads: Offloads::SETUP,
             max_data: Some(1460),
         };
@@ -152,6 +139,7 @@ mod tests {
             hits: 12,
             refused: 3,
             last_reason: Some(Reason::Mptcp),
+            pending: Pending::empty(),
         };
         let all = Rule {
             id: 1,
@@ -163,15 +151,11 @@ mod tests {
         [
             Entry {
                 rule,
-                device: Some("nic0".into()),
                 user: Some("www-data".into()),
-                path: Some("/system.slice".into()),
             },
             Entry {
                 rule: all,
-                device: None,
                 user: None,
-                path: None,
             },
         ]
     }
@@ -191,12 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn what_has_gone_is_shown_by_its_number() {
+    fn what_is_not_there_is_marked() {
         let [mut entry, _] = entries();
-        (entry.device, entry.user, entry.path) = (None, None, None);
+        entry.user = None;
+        entry.rule.pending = Pending::CGROUP;
         assert_eq!(
             matches(&entry),
-            "port 80-81 address 10.0.0.0/8 dev if3 uid 33 cgroup 77 (gone)"
+            "port 80-81 address 10.0.0.0/8 dev nic0 uid 33 cgroup /system.slice (pending)"
+        );
+        entry.rule.pending = Pending::DEVICE;
+        assert_eq!(
+            matches(&entry),
+            "port 80-81 address 10.0.0.0/8 dev nic0 (pending) uid 33 cgroup /system.slice"
         );
     }
 
@@ -207,9 +197,8 @@ mod tests {
             text,
             concat!(
                 r#"[{"id":2,"priority":10,"port_first":80,"port_last":81,"address":"10.0.0.0","prefix_len":8,"#,
-                r#""ifindex":3,"uid":33,"cgroup":77,"offloads":["setup"],"max_data":1460,"listeners":1,"#,
-                r#""hits":12,"refused":3,"last_reason":"mptcp","device":"nic0","user":"www-data","#,
-                r#""path":"/system.slice"}]"#,
+                r#""device":"nic0","uid":33,"cgroup":"/system.slice","offloads":["setup"],"max_data":1460,"#,
+                r#""listeners":1,"hits":12,"refused":3,"last_reason":"mptcp","pending":[],"user":"www-data"}]"#,
                 "\n"
             )
         );

@@ -5,10 +5,7 @@
 mod list;
 mod load;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
@@ -17,7 +14,7 @@ use serde_json::json;
 use crate::{
     netlink::{policy, Connection},
     output::Output,
-    rule::{line, Resolver, RuleArgs},
+    rule::{line, RuleArgs},
 };
 
 /// What to do with the rules.
@@ -35,7 +32,9 @@ pub enum Command {
     },
     /// Remove all rules
     Flush,
-    /// Replace all rules by those of a file; if one of them is refused the old ones are put back
+    /// Replace all rules by those of a file, in one step
+    ///
+    /// Rules that are the same stay, with their counters and listeners. When one is refused nothing changes.
     Load {
         /// The file; - is the standard input
         file: PathBuf,
@@ -62,7 +61,7 @@ pub fn run(command: &Command, output: &mut Output<'_>) -> Result<()> {
 }
 
 fn add(rule: &RuleArgs, output: &mut Output<'_>) -> Result<()> {
-    let terms = rule.terms(&Resolver::default())?;
+    let terms = rule.terms()?;
     let id = policy::add(&mut Connection::open()?, &terms)?;
     match output.is_json() {
         true => output.value(&json!({ "id": id })),
@@ -70,22 +69,9 @@ fn add(rule: &RuleArgs, output: &mut Output<'_>) -> Result<()> {
     }
 }
 
-/// A rule whose device or cgroup has gone becomes a comment: it matches nothing any more.
 fn save(output: &mut Output<'_>) -> Result<()> {
-    let rules = policy::rules(&mut Connection::open()?)?;
-    let resolver = Resolver::default();
-    for rule in rules {
-        match line(&rule.terms, &resolver.cgroups) {
-            Ok(line) => output.line(line)?,
-            Err(error) => {
-                output.line(format_args!("# rule {} is left out: {error:#}", rule.id))?;
-                let _ = writeln!(
-                    io::stderr(),
-                    "acceltcp: rule {} is left out: {error:#}",
-                    rule.id
-                );
-            }
-        }
+    for rule in policy::rules(&mut Connection::open()?)? {
+        output.line(line(&rule.terms))?;
     }
     Ok(())
 }
