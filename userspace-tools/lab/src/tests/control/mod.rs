@@ -6,6 +6,7 @@ mod acl;
 mod acl_tc;
 mod flows;
 mod policy;
+mod reload;
 mod trace;
 mod watermarks;
 
@@ -39,6 +40,12 @@ const GENERATED: &str = include_str!("generated.py");
 
 /// Runs in the guest.
 const NETLINK: &str = include_str!("netlink.py");
+
+/// Runs in the guest.
+const PENDING: &str = include_str!("pending.py");
+
+/// The example of a policy, as it is shipped.
+const EXAMPLE: &str = source!("packaging/examples/policy.conf");
 
 /// Runs in the guest.
 const SYSCTL: &str = include_str!("sysctl.py");
@@ -101,6 +108,18 @@ pub(super) fn tests() -> Vec<LabTest> {
             policy::policy,
         ),
         case(
+            "pending",
+            "rules for services and devices that are not there yet, that go, and that come back; the shipped example",
+            300,
+            pending,
+        ),
+        case(
+            "reload",
+            "the policy is loaded again and again while clients come: no connection fails, and what stays keeps its counters",
+            400,
+            reload::reload,
+        ),
+        case(
         "netlink",
         "the netlink family's generated files, each operation by the kernel's generic client, and wrong input",
         360,
@@ -133,6 +152,16 @@ fn unload(context: &Context<'_>) -> Result<()> {
         .guest()
         .run_ok(Cmd::new(["python3", "-c", UNLOAD]).timeout(Duration::from_secs(250)))?;
     eprint!("{said}");
+    context.finish(session)
+}
+
+fn pending(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    let script = Cmd::new(["python3", "-c", PENDING]).input(EXAMPLE);
+    let said = session
+        .guest()
+        .run_ok(script.timeout(Duration::from_secs(250)))?;
+    ensure!(said.ends_with("every rule\n"), "{said}");
     context.finish(session)
 }
 

@@ -161,6 +161,11 @@ def policy(card):
             {"offloads": {"setup"}, "address": "10.0.0.1", "prefix-len": 8})
     refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "prefix-len": 129})
     refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "port-first": 0})
+    refused(errno.EINVAL, "1 to 15", "policy-add", {"offloads": {"setup"}, "ifname": ""})
+    refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "ifname": "x" * 16})
+    for path in ("", "a", "/a/", "//", "/a//b", "/./a", "/a/.."):
+        refused(errno.EINVAL, "path", "policy-add", {"offloads": {"setup"}, "cgroup": path})
+    refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "cgroup": "/" + "x" * 1023})
     refused(errno.ENOENT, "no rule", "policy-get", {"id": 77777})
     refused(errno.ENOENT, "no rule", "policy-del", {"id": 77777})
     check(list(ynl.dump("policy-get", {})) == [], "no rules at first")
@@ -245,8 +250,8 @@ def policy(card):
     os.read(ready[0], 1)
     cases = [
         ({"address": "10.99.0.0", "prefix-len": 24}, (CARD_IP, 7006)),
-        ({"ifindex": card}, ("0.0.0.0", 7008)),
-        ({"cgroup": os.stat(group).st_ino}, ("0.0.0.0", 7009)),
+        ({"ifname": "nic0"}, ("0.0.0.0", 7008)),
+        ({"cgroup": "/acceltcp-test"}, ("0.0.0.0", 7009)),
         ({"uid": 65534}, ("0.0.0.0", 7010)),
     ]
     for condition, want in cases:
@@ -257,7 +262,7 @@ def policy(card):
         told = rule(number)
         for key, value in condition.items():
             check(told[key] == value, key, told)
-        check(told["max-data"] == 1000 and told["listeners"] == 1, told)
+        check(told["max-data"] == 1000 and told["listeners"] == 1 and "pending" not in told, told)
         ynl.do("policy-del", {"id": number})
     os.write(done[1], b".")
     os.wait()
@@ -269,6 +274,50 @@ def policy(card):
     refused(errno.ENOSPC, "too many", "policy-add", {"offloads": {"teardown"}, "port-first": 1})
     check(len({told["id"] for told in ynl.dump("policy-get", {})}) == 1024, "all are told")
     ynl.do("policy-flush", {})
+
+
+def policy_set():
+    """All rules at once: what stays keeps its number and counters, and a refusal changes nothing."""
+    def put(*rules):
+        changes = ynl.do("policy-set", {"rule": list(rules)} if rules else {})
+        return changes["added"], changes["removed"], changes["unchanged"]
+
+    def told():
+        return list(ynl.dump("policy-get", {}))
+
+    check(put() == (0, 0, 0) and told() == [], "no rules at first")
+    sock = listener(7001)
+    web = {"offloads": {"setup"}, "port-first": 7001}
+    first = {"offloads": {"teardown"}, "port-first": 7090, "priority": 5}
+    check(put(web, first) == (2, 0, 0), told())
+    before = told()
+    check([entry["priority"] for entry in before] == [5, 1000], before)
+    number = before[1]["id"]
+    check(settled(7001)["policy"] == number and before[1]["hits"] == 1, before)
+    for again in ((web, first), (first, web)):
+        check(put(*again) == (0, 0, 2) and told() == before, told())
+    # The rule stays, whatever is around it; others of its priority come in the order of the request.
+    other = {"offloads": {"teardown"}, "port-first": 7080}
+    check(put(other, web, other) == (2, 1, 1), told())
+    now = told()
+    check([entry["id"] == number for entry in now] == [False, True, False], now)
+    check(now[1] == before[1] and shown(7001)["policy"] == number, now)
+    check(put(web, other, other) == (0, 0, 3) and told()[0]["id"] == number, told())
+    # A rule that says more is another one, and its listener is that of the new one at once.
+    check(put({**web, "max-data": 1000}) == (1, 3, 0), told())
+    check(shown(7001)["policy"] == told()[0]["id"] != number, told())
+    before = told()
+    for text, wrong in (("last port", {"offloads": {"setup"}, "port-first": 20, "port-last": 10}),
+                        ("exclude", {"offloads": {"teardown", "defer"}}), ("needs offloads", {"port-first": 80}),
+                        ("address", {"offloads": {"setup"}, "address": "10.0.0.1", "prefix-len": 8})):
+        refused(errno.EINVAL, text, "policy-set", {"rule": [web, wrong]})
+    refused(errno.ERANGE, "", "policy-set", {"rule": [web, {"offloads": {"setup"}, "port-first": 0}]})
+    refused(errno.ENOSPC, "too many", "policy-set", {"rule": [other] * 1025})
+    check(told() == before, told())
+    check(put(*[other] * 1024) == (1024, 1, 0), "as many as there may be")
+    check("policy" not in shown(7001), shown(7001))
+    check(put() == (0, 1024, 0) and told() == [], told())
+    sock.close()
 
 
 def acl(card):
@@ -382,7 +431,7 @@ def no_permission():
             check(len(list(ynl.dump("device-get", {}))) == 1, "may look")
             for operation, args in (
                     ("policy-add", {"offloads": {"setup"}}), ("policy-del", {"id": 1}), ("policy-flush", {}),
-                    ("key-rotate", {}), ("counter-reset", {}), ("limits-set", {"sram-high": 1}),
+                    ("policy-set", {}), ("key-rotate", {}), ("counter-reset", {}), ("limits-set", {"sram-high": 1}),
                     ("acl-add", {"ifindex": ifindex, "action": "deny"}),
                     ("acl-del", {"ifindex": ifindex, "handle": 1}), ("acl-flush", {"ifindex": ifindex})):
                 refused(errno.EPERM, "", operation, args)
@@ -410,7 +459,7 @@ def broken_messages():
         check(kind in (2, 3), "no error", kind)
         return -struct.unpack_from("=i", answer, 16)[0]
 
-    policy_add, policy_del, acl_add, flow_get, dump = 7, 8, 13, 16, 0x305
+    policy_add, policy_del, acl_add, flow_get, policy_set, dump = 7, 8, 13, 16, 21, 0x305
     long_attribute = struct.pack("=HHI", 400, 10, 1)
     unknown = struct.pack("=HHI", 8, 200, 1)
     short = struct.pack("=HHI", 5, 10, 1)
@@ -425,6 +474,14 @@ def broken_messages():
     for payload in (unknown, b"\xff" * 40, struct.pack("=HH5s3x", 9, 4, b"12345"), struct.pack("=HH", 4, 4),
                     struct.pack("=HHI", 8, 3, 1), struct.pack("=HHI", 8, 3, 1 << 6), struct.pack("=HHI", 8, 9, 1)):
         code = send(payload, flow_get, dump)
+        check(code in (errno.EINVAL, errno.ERANGE), payload, code)
+    # A rule that is no nest, one that is cut, and one with a number that there is not.
+    offloads = struct.pack("=HHI", 8, 10, 1)
+    for payload in (struct.pack("=HHI", 8, 1, 1), struct.pack("=HH", 12, 1) + offloads,
+                    struct.pack("=HH", 10, 0x8001) + offloads, struct.pack("=HH", 40, 0x8001) + offloads,
+                    struct.pack("=HH", 12, 0x8001) + struct.pack("=HHI", 8, 1, 1),
+                    struct.pack("=HH", 12, 0x8001) + struct.pack("=HHI", 400, 10, 1), struct.pack("=HH", 4, 0x8001)):
+        code = send(payload, policy_set)
         check(code in (errno.EINVAL, errno.ERANGE), payload, code)
     check(send(b"", 250) == errno.EOPNOTSUPP, "unknown command")
     check(send(b"", policy_del) == errno.EINVAL, "nothing named")
@@ -508,6 +565,7 @@ def limits():
 ready, done = os.pipe(), os.pipe()
 ifindex = devices()
 policy(ifindex)
+policy_set()
 acl(ifindex)
 counters(ifindex)
 check(list(ynl.dump("pair-get", {})) == [], "no pairs")

@@ -66,9 +66,17 @@ def changes():
         file.write("# two\n--port 80 --offload setup,teardown\n--port 81 --offload none --priority 5\n")
     run("policy", "load", "/tmp/policy.conf", "--check")
     check(told("policy", "list") == rules, "a check changes nothing")
-    run("policy", "load", "/tmp/policy.conf")
+    text = run("policy", "load", "/tmp/policy.conf")
+    check(text.startswith("2 rules: 2 added, 1 removed, 0 unchanged") and "+ --port 80 " in text and "- --port 7000" in text,
+          text)
     rules = told("policy", "list")
     check(len(rules) == 2, rules)
+    check("none is new or gone" in run("policy", "load", "/tmp/policy.conf"), "the same file")
+    check(told("policy", "list") == rules, "the same file")
+    with open("/tmp/many.conf", "w") as file:
+        file.writelines(f"--port {port} --address fd00::{port}\n" for port in range(1, 1026))
+    check("too many" in run("policy", "load", "/tmp/many.conf", code=1), "too many")
+    check(told("policy", "list") == rules, "too many rules change nothing")
     with open("/tmp/policy.conf", "a") as file:
         file.write("--port 82 --offload everything\n")
     check("4" in run("policy", "load", "/tmp/policy.conf", code=1), "names the line")

@@ -101,7 +101,7 @@ fn contents(session: &Session) -> Result<()> {
         "printf '#include <linux/acceltcp.h>\\n#include <linux/acceltcp_netlink.h>\\n' | gcc -fsyntax-only -xc -",
         "cd /usr/share/doc/acceltcp/examples && modprobe --config modprobe.conf --showconfig | grep -q '^softdep nfp pre: acceltcp'",
         // Each example rule of the policy is one.
-        "sed 's/^#--/--/' /etc/acceltcp/policy.conf | acceltcp policy load --check - | grep -q ': 4 rules, no mistakes'",
+        "sed 's/^#--/--/' /etc/acceltcp/policy.conf | acceltcp policy load --check - | grep -q ': 5 rules, no mistakes'",
     ] {
         session.guest().run_ok(line)?;
     }
