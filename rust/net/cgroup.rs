@@ -43,7 +43,7 @@ impl Path {
     fn below(root: &[u8], name: &[u8]) -> Result<Self> {
         let relative = name.strip_prefix(b"/").ok_or(EINVAL)?;
         let good = |part: &[u8]| ![&b""[..], b".", b".."].contains(&part) && !part.contains(&0);
-        if !relative.is_empty() && !components(relative).all(good) {
+        if !components(name).all(good) {
             return Err(EINVAL);
         }
         let root = root.strip_suffix(b"/").unwrap_or(root);
@@ -184,6 +184,7 @@ mod tests {
             &b""[..],
             b"a",
             b"//",
+            b"//a",
             b"/a/",
             b"/a//b",
             b"/.",

@@ -162,10 +162,10 @@ def policy(card):
     refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "prefix-len": 129})
     refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "port-first": 0})
     refused(errno.EINVAL, "1 to 15", "policy-add", {"offloads": {"setup"}, "ifname": ""})
-    refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "ifname": "x" * 16})
+    refused(errno.EINVAL, "", "policy-add", {"offloads": {"setup"}, "ifname": "x" * 16})
     for path in ("", "a", "/a/", "//", "/a//b", "/./a", "/a/.."):
         refused(errno.EINVAL, "path", "policy-add", {"offloads": {"setup"}, "cgroup": path})
-    refused(errno.ERANGE, "", "policy-add", {"offloads": {"setup"}, "cgroup": "/" + "x" * 1023})
+    refused(errno.EINVAL, "", "policy-add", {"offloads": {"setup"}, "cgroup": "/" + "x" * 1023})
     refused(errno.ENOENT, "no rule", "policy-get", {"id": 77777})
     refused(errno.ENOENT, "no rule", "policy-del", {"id": 77777})
     check(list(ynl.dump("policy-get", {})) == [], "no rules at first")
