@@ -34,6 +34,7 @@ pub mod memory;
 mod nic;
 pub mod path;
 pub mod recent;
+mod refuse;
 pub mod rule;
 pub mod setup;
 pub mod splice;

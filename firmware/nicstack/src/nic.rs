@@ -191,7 +191,7 @@ impl<M: Memory> Nic<M> {
         if owns || !self.recent.is_empty() {
             if let Ok(Content::Tcp(segment)) = Content::parse(frame) {
                 self.setup_from_host(&segment);
-                let passes = self.teardown_from_host(now, &segment)
+                let passes = self.teardown_from_host(now, &segment, out)
                     && self.splice_from_host(now, &segment, out);
                 if !passes {
                     return;

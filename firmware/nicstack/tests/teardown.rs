@@ -514,14 +514,27 @@ fn a_host_that_goes_away_leaves_nothing() {
 fn the_host_does_not_interfere() {
     let mut nic = Ending::new(&Host::default(), b"x");
     nic.sent::<1>();
-    let out = |nic: &Ending, flags| {
+    let exchange = |nic: &Ending, flags| {
         let mut sent = Sent::default();
         let frame = nic.host.segment(flags);
         nic.card.nic.from_host(nic.card.now, &frame, &mut sent);
-        sent.to_wire.len()
+        (frame, sent)
     };
+    let out = |nic: &Ending, flags| exchange(nic, flags).1.to_wire.len();
     assert_eq!(out(&nic, RST), 0);
-    assert_eq!(out(&nic, Flags::SYN), 0, "the tuple is in use");
+    let (syn, sent) = exchange(&nic, Flags::SYN);
+    assert!(sent.to_wire.is_empty(), "the tuple is in use");
+    let [(refusal, None)] = &sent.to_host[..] else {
+        panic!("{} frames", sent.to_host.len());
+    };
+    let (syn, refusal) = (segment(&syn), segment(refusal));
+    assert!(refusal.checksums_ok());
+    assert_eq!(refusal.ip.addresses, syn.ip.addresses.answer());
+    assert_eq!(refusal.ethernet.dst, syn.ethernet.src);
+    let (asked, answer) = (syn.tcp.header, refusal.tcp.header);
+    assert_eq!(answer.flags, Flags::RST | Flags::ACK);
+    assert_eq!(answer.ack, asked.seq.wrapping_add(1));
+    assert_eq!(answer.dst_port, asked.src_port);
     assert_eq!(out(&nic, Flags::ACK), 1, "a copy that was on its way");
     assert_eq!(nic.card.count(Counter::TeardownHostDropped), 2);
     nic.peer(0, 2, FIN, b"");

@@ -155,7 +155,7 @@ counters! {
     TeardownChallengeLimited = "teardown.challenge_limited",
     /// RSTs outside of the window, dropped.
     TeardownBadReset = "teardown.drop.reset",
-    /// SYNs and RSTs of the host for connections that the card owns, dropped.
+    /// RSTs of the host for connections that the card owns, dropped, and SYNs, answered with a RST.
     TeardownHostDropped = "teardown.drop.host",
     /// Notices of credits.
     TeardownNotice = "teardown.notice",

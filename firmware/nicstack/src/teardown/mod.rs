@@ -394,8 +394,13 @@ impl<M: Memory> Nic<M> {
     }
 
     /// Looks at a segment that the host sends. False when it may not go out: the card owns the connection, and of
-    /// what the host still says of it RST and SYN would do harm.
-    pub(crate) fn teardown_from_host(&self, now: Instant, segment: &Segment<'_>) -> bool {
+    /// what the host still says of it RST and SYN would do harm. A SYN that begins a connection is refused.
+    pub(crate) fn teardown_from_host(
+        &self,
+        now: Instant,
+        segment: &Segment<'_>,
+        out: &mut impl Output,
+    ) -> bool {
         let flags = segment.tcp.header.flags;
         if !flags.has_any(Flags::SYN | Flags::RST) || self.teardown.is_empty() {
             return true;
@@ -403,20 +408,32 @@ impl<M: Memory> Nic<M> {
         let tuple = tuple_back(segment);
         let hash = self.teardown.hash(&tuple);
         let flows = &self.teardown.flows;
-        let owned = !flows.is_empty()
-            && match flows.lock(&self.memory, hash) {
-                Some(chain) => flows.find(&self.emem, &chain, &tuple).is_some(),
-                None => true,
-            };
-        if owned {
-            self.stats.count(Counter::TeardownHostDropped);
-            return false;
+        let begins = flags.has(Flags::SYN) && !flags.has(Flags::ACK);
+        if !flows.is_empty() {
+            let owned = flows
+                .lock(&self.memory, hash)
+                .map(|chain| flows.find(&self.emem, &chain, &tuple).is_some());
+            match owned {
+                Some(false) => {}
+                // Another worker is at work there: the host sends it again.
+                None => {
+                    self.stats.count(Counter::TeardownHostDropped);
+                    return false;
+                }
+                Some(true) => {
+                    self.stats.count(Counter::TeardownHostDropped);
+                    if begins {
+                        self.refuse(segment, out);
+                    }
+                    return false;
+                }
+            }
         }
         if flags.has(Flags::RST) && self.with_waiting(hash, &tuple, now, |_, _| {}) {
             self.stats.count(Counter::TeardownHostDropped);
             return false;
         }
-        if flags.has(Flags::SYN) && !flags.has(Flags::ACK) {
+        if begins {
             // RFC 6191 from the active side: the host's SYN ends our TIME-WAIT; the peer has to agree.
             if self.forget_waiting(hash, &tuple, now) {
                 self.stats.count(Counter::TimeWaitReused);

@@ -54,7 +54,36 @@ pub(super) fn active(context: &Context<'_>) -> Result<()> {
         }
     }
     counter_until(&session, "nic.time_wait.reused", |reused| reused == 4)?;
+    refused(&mut pair)?;
     context.finish(session)
+}
+
+/// As long as the card waits for the peer's FIN, a new connection with the same addresses and ports is refused at once.
+fn refused(pair: &mut Pair<'_>) -> Result<()> {
+    const DROPPED: &str = "nic.teardown.drop.host";
+    let connect = json!({
+        "do": "connect", "name": "s", "host": "10.99.0.1", "port": FAR, "flags": 2, "sport": NEAR + 2,
+    });
+    pair.host(&connect)?;
+    pair.peer(&json!({"do": "accept", "name": "s", "listener": "far"}))?;
+    pair.host(&json!({"do": "close", "name": "s"}))?;
+    counter_until(pair.session, "nic.teardown.state.fin_wait_2", |count| {
+        count == 1
+    })?;
+    let before = pair.session.card(0)?.counter(DROPPED)?;
+    let error = pair.guest.refused(&connect)?;
+    ensure!(error == "ECONNREFUSED", "{error}");
+    // A SYN that is sent again was not answered.
+    let dropped = pair.session.card(0)?.counter(DROPPED)? - before;
+    ensure!(dropped == 1, "{dropped} SYNs");
+    // The old connection ends as it would have.
+    pair.peer(&json!({"do": "close", "name": "s"}))?;
+    pair.card_is_free()?;
+    pair.host(&connect)?;
+    pair.peer(&json!({"do": "accept", "name": "s", "listener": "far"}))?;
+    pair.host(&json!({"do": "close", "name": "s"}))?;
+    pair.peer(&json!({"do": "close", "name": "s"}))?;
+    pair.card_is_free()
 }
 
 /// A client comes back with the port of a connection that the card has in TIME-WAIT.
