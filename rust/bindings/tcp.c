@@ -174,6 +174,26 @@ void acceltcp_lock_sock(struct sock *sk)
 	lock_sock(sk);
 }
 
+/*
+ * What lock_sock() does, but for the wait. False if somebody has @sk locked: it may
+ * be a user, for as long as that user likes. Undone by release_sock().
+ *
+ * Context: process.
+ */
+bool acceltcp_trylock_sock(struct sock *sk)
+{
+	bool locked;
+
+	spin_lock_bh(&sk->sk_lock.slock);
+	locked = !sk->sk_lock.owned;
+	if (locked)
+		sk->sk_lock.owned = 1;
+	spin_unlock_bh(&sk->sk_lock.slock);
+	if (locked)
+		mutex_acquire(&sk->sk_lock.dep_map, 0, 1, _RET_IP_);
+	return locked;
+}
+
 int acceltcp_get_user_int(int *to, const char __user *from)
 {
 	return get_user(*to, (const int __user *)from);

@@ -108,6 +108,7 @@ bool acceltcp_sk_is_mptcp(const struct sock *sk);
 bool acceltcp_sk_may_administer(const struct sock *sk);
 const struct net *acceltcp_sk_net(const struct sock *sk);
 void acceltcp_lock_sock(struct sock *sk);
+bool acceltcp_trylock_sock(struct sock *sk);
 int acceltcp_get_user_int(int *to, const char __user *from);
 int acceltcp_put_user(char __user *to, int __user *optlen, const void *from,
 		      int len);

@@ -18,8 +18,8 @@
 //! * [`pci`]: functions that are network cards, and what belongs to one from probe to unbind.
 //! * [`irq`]: MSI-X vectors with handlers that come and go with the datapath.
 //! * [`weak`]: a device for those who may outlive it; its service and its VLANs.
-//! * [`sysctl`]: settings; [`global`]: locks of the whole module; [`work`]: what is left to process context;
-//!   [`trace`]: tracepoints.
+//! * [`sysctl`]: settings; [`global`]: locks of the whole module; [`work`]: what is left to process context; [`retry`]: what
+//!   has to wait until a user gives a lock back; [`trace`]: tracepoints.
 
 pub(crate) mod cgroup;
 pub(crate) mod closing;
@@ -42,6 +42,7 @@ pub(crate) mod pci;
 pub(crate) mod pernet;
 pub(crate) mod queue;
 pub(crate) mod request_sock;
+pub(crate) mod retry;
 pub(crate) mod skb;
 pub(crate) mod sock;
 pub(crate) mod splice;

@@ -185,6 +185,19 @@ impl<'a> Socket<'a> {
         unsafe { bindings::release_sock(self.as_raw()) };
         result
     }
+
+    /// The same, unless somebody has the socket locked, who may be a user that keeps it so for as long as he likes: by an
+    /// option whose value is copied with the socket locked, and comes from memory that he serves himself (process context).
+    pub(crate) fn try_with_lock<R>(self, f: impl FnOnce(Locked<'_>) -> R) -> Option<R> {
+        // SAFETY: The socket is alive; process context by the contract of this function.
+        if !unsafe { bindings::acceltcp_trylock_sock(self.as_raw()) } {
+            return None;
+        }
+        let result = f(Locked(self));
+        // SAFETY: Locked above.
+        unsafe { bindings::release_sock(self.as_raw()) };
+        Some(result)
+    }
 }
 
 /// A socket that is locked for the lifetime of the reference. There is one for each socket at a time.

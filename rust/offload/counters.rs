@@ -110,6 +110,8 @@ counters! {
     splice_not_now,
     /// Pairs that the host has got back.
     splice_returned,
+    /// Pairs that ended, or came back, while a user had a socket of theirs locked, which had to wait.
+    splice_stalled,
     /// Connections that came back when another one had their place.
     splice_displaced,
     /// Pairs that both peers have closed.
@@ -158,6 +160,8 @@ counters! {
     policy_withdrawn,
     /// Times that listeners could not be looked at, for want of memory.
     policy_no_memory,
+    /// Times that a listener could not be looked at as a user had it locked, and was left for later.
+    policy_stalled,
     /// Entries in cards' lists of connections that made no sense, and were left out.
     flows_malformed,
     /// Connections ended by the host as the card has more than `net.acceltcp.sram_high` allows.

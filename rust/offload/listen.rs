@@ -202,11 +202,15 @@ pub(super) fn for_each(mut f: impl FnMut(&Seen)) -> u64 {
 /// Why connections of a listener are set up by the host, and its rules on all cards, as things are now (process
 /// context).
 pub(crate) fn status(sk: Socket<'_>, options: &Options) -> Result<(u32, u32)> {
-    sk.with_lock(|mut sk| {
+    // Nobody is to wait for a user that has it locked.
+    let updated = sk.try_with_lock(|mut sk| {
         if let Some(locked) = UlpLocked::new(&mut sk) {
             update(&locked);
         }
     });
+    if updated.is_none() {
+        return Ok((reason::PENDING, 0));
+    }
     let why = template::ineligible(&sk.listener_info(), options);
     if why != reason::NONE {
         return Ok((why, 0));

@@ -45,8 +45,9 @@ use kernel::prelude::*;
 
 /// Everything that the offloads have registered with the kernel.
 pub(crate) struct Offload {
-    // In this order: nobody is given the ULP, no hooks, no settings, then nothing that readers may have still.
+    // In this order: nobody is given the ULP, no socket is woken, no hooks, no settings, then nothing that readers may have still.
     _policy: policy::Policy,
+    _waker: splice::Waker,
     _hooks: netfilter::Registration<accept::Hook>,
     _settings: pernet::Registration,
     _freed: ulp::Barrier,
@@ -61,6 +62,7 @@ impl Offload {
         let hooks = netfilter::Registration::new()?;
         Ok(Self {
             _policy: policy::Policy::new()?,
+            _waker: splice::Waker::new()?,
             _hooks: hooks,
             _settings: settings,
             _freed: freed,

@@ -39,8 +39,8 @@ pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
 fn put(message: &mut Message<'_>, held: &SockRef) -> Result {
     let sk = held.get();
     let info = sk.listener_info();
-    // Closed meanwhile: told as far as it can be.
-    let has = sk.with_lock(|mut sk| match sk.state() {
+    // Closed meanwhile: told as far as it can be. A user may have it locked, for whom nobody else is to wait.
+    let has = sk.try_with_lock(|mut sk| match sk.state() {
         State::Listen => ulp::shared::<Options>(&mut sk),
         _ => Has::Nothing,
     });
@@ -55,22 +55,23 @@ fn put(message: &mut Message<'_>, held: &SockRef) -> Result {
     }
     message.u32(uapi::ACCELTCP_A_LISTENER_UID, sk.uid())?;
     let (offloads, why, rules) = match &has {
-        Has::This(options) => {
+        Some(Has::This(options)) => {
             let (why, rules) = listen::status(sk, options)?;
             (options.asked(), why, rules)
         }
+        None => (0, reason::PENDING, 0),
         _ if sk.is_mptcp() => (0, reason::MPTCP, 0),
-        Has::Other => (0, reason::OTHER_ULP, 0),
-        Has::Nothing => (0, reason::NOT_ASKED, 0),
+        Some(Has::Other) => (0, reason::OTHER_ULP, 0),
+        Some(Has::Nothing) => (0, reason::NOT_ASKED, 0),
     };
     message.u32(uapi::ACCELTCP_A_LISTENER_OFFLOADS, offloads)?;
     message.u32(uapi::ACCELTCP_A_LISTENER_REASON, why)?;
     message.u32(uapi::ACCELTCP_A_LISTENER_RULES, rules)?;
     match &has {
-        Has::This(options) if options.policy() == 0 => {
+        Some(Has::This(options)) if options.policy() == 0 => {
             message.flag(uapi::ACCELTCP_A_LISTENER_BY_APPLICATION)
         }
-        Has::This(options) => message.u32(uapi::ACCELTCP_A_LISTENER_POLICY, options.policy()),
+        Some(Has::This(options)) => message.u32(uapi::ACCELTCP_A_LISTENER_POLICY, options.policy()),
         _ => Ok(()),
     }
 }

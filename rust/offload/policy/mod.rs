@@ -2,8 +2,8 @@
 
 //! The policy: what listening sockets get whose applications ask for nothing.
 //!
-//! A tracepoint says that a socket is about to listen, and a worker looks at it, waiting for its lock; a change of the
-//! rules has the worker look at all sockets of the namespace. A socket that the application has given the ULP itself is
+//! A tracepoint says that a socket is about to listen, and a worker looks at it; a change of the rules has the worker look at all
+//! sockets of the namespace. It waits for none that a user has locked, but comes back to it. A socket that the application has given the ULP itself is
 //! never touched. Rules name devices and cgroups that may not be there: what such a name means is found out whenever a socket is
 //! looked at, and when devices come or are renamed. Each namespace has rules of its own ([`Netns::policy`]), and none waits for another one's.
 //!
@@ -49,6 +49,10 @@ use crate::net::{
     },
     netfilter,
     pernet::Net,
+    retry::{
+        Attempt,
+        Retry, //
+    },
     sock::{
         Locked,
         SockRef,
@@ -67,7 +71,11 @@ use crate::net::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 /// What the worker has to look at.
@@ -79,6 +87,7 @@ struct Queue {
     /// There was no memory to say which: all sockets of all namespaces.
     all: bool,
     worker: Option<Arc<Worker<Look>>>,
+    retry: Option<Arc<Retry<Parked>>>,
 }
 
 global! {
@@ -87,6 +96,7 @@ global! {
         nets: KVec::new(),
         all: false,
         worker: None,
+        retry: None,
     };
 }
 
@@ -100,7 +110,12 @@ impl Policy {
     /// Begins without rules.
     pub(crate) fn new() -> Result<Self> {
         let worker = Worker::new(pin_init!(Look {}))?;
-        QUEUE.lock().worker = Some(worker);
+        let retry = Retry::new()?;
+        {
+            let mut queue = QUEUE.lock();
+            queue.worker = Some(worker);
+            queue.retry = Some(retry);
+        }
         let watch = Watch::new::<Look>().inspect_err(|err| {
             pr_err!(
                 "the kernel has no tracepoint inet_sock_set_state ({:?})\n",
@@ -128,6 +143,12 @@ fn stop() {
     if let Some(worker) = &worker {
         worker.halt();
     }
+    // The worker puts nothing there any more.
+    let retry = QUEUE.lock().retry.take();
+    if let Some(retry) = &retry {
+        retry.halt();
+    }
+    drop(retry);
     let (sockets, nets) = {
         let mut queue = QUEUE.lock();
         (
@@ -267,10 +288,11 @@ impl Job for Look {
             if sockets.is_empty() && nets.is_empty() && !all {
                 return;
             }
-            for sk in &sockets {
-                look(sk, true);
+            let mut left = KVVec::new();
+            for sk in sockets {
+                left = look_or_keep(left, sk, true);
             }
-            drop(sockets);
+            settle(left);
             if all {
                 look_at_those(None);
             }
@@ -286,12 +308,54 @@ fn look_at_those(netns: Option<&Netns>) {
         count(Counter::policy_no_memory);
         return;
     };
-    for sk in &sockets {
-        look(sk, false);
+    let mut left = KVVec::new();
+    for sk in sockets {
+        left = look_or_keep(left, sk, false);
     }
+    settle(left);
     if let Some(netns) = netns {
         for entry in netns.policy().lock().entries_mut() {
             entry.fresh = false;
+        }
+    }
+}
+
+/// A socket that is to be looked at when its user lets go of it.
+struct Parked {
+    sk: SockRef,
+    new: bool,
+}
+
+impl Attempt for Parked {
+    fn attempt(&self) -> bool {
+        look(&self.sk, self.new)
+    }
+}
+
+/// Looks at a socket, which is added to `left` if a user has it locked.
+fn look_or_keep(mut left: KVVec<Parked>, sk: SockRef, new: bool) -> KVVec<Parked> {
+    if !look(&sk, new) && left.push(Parked { sk, new }, GFP_KERNEL).is_err() {
+        count(Counter::policy_no_memory);
+    }
+    left
+}
+
+/// Gives users a moment to let go of their sockets, and leaves those that do not for later.
+fn settle(mut left: KVVec<Parked>) {
+    const ATTEMPTS: u32 = 20;
+    for _ in 0..ATTEMPTS {
+        if left.is_empty() {
+            return;
+        }
+        fsleep(Delta::from_millis(1));
+        left.retain(|parked| !parked.attempt());
+    }
+    let retry = QUEUE.lock().retry.clone();
+    for parked in left {
+        count(Counter::policy_stalled);
+        let kept = retry.as_ref().map_or(Err(ENOENT), |retry| retry.put(parked));
+        if kept.is_err() {
+            count(Counter::policy_no_memory);
         }
     }
 }
@@ -303,35 +367,38 @@ struct Chosen {
     rule: Arc<Rule>,
 }
 
-/// Looks at a socket, which has just begun to listen or not (process context).
-fn look(held: &SockRef, new: bool) {
+/// Looks at a socket, which has just begun to listen or not (process context). False when somebody has it locked, and it is to
+/// be looked at again: that may be a user who keeps it so.
+fn look(held: &SockRef, new: bool) -> bool {
     let sk = held.get();
     let Ok(netns) = Netns::of(sk) else {
-        return;
+        return true;
     };
     if new {
         // Who has begun to listen may be at it still, and has the lock then.
-        if sk.with_lock(|sk| sk.state()) != State::Listen {
-            return;
+        match sk.try_with_lock(|sk| sk.state()) {
+            Some(State::Listen) => {}
+            Some(_) => return true,
+            None => return false,
         }
     } else if is_settled(sk, &netns) {
-        return;
+        return true;
     }
     let offloads = choose(sk, &netns).map_or(0, |chosen| chosen.rule.offloads);
     // Needs memory and locks of namespaces, and so must not be waited for with the socket locked.
     if offloads != 0 && netfilter::Registration::<accept::Hook>::ensure(sk).is_err() {
         count(Counter::policy_no_memory);
-        return;
+        return true;
     }
-    let taken_off = sk.with_lock(|mut sk| {
+    let taken_off = sk.try_with_lock(|mut sk| {
         // It may have been closed, or have been looked at, meanwhile.
         match sk.state() {
             State::Listen => apply(&mut sk, &netns, new),
             _ => None,
         }
     });
-    // Not with the socket locked.
-    drop(taken_off);
+    // What was taken off is dropped here, not with the socket locked.
+    taken_off.is_some()
 }
 
 /// Whether a socket that listens has what its rule says already, as far as can be seen without its lock: who holds that

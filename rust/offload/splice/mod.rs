@@ -6,7 +6,8 @@
 //! in its ring. What the peers have sent before is passed on; what they have not acknowledged yet goes to the card with
 //! the connections. Whatever is missing, an errno says so, and both connections are as they were.
 //!
-//! * [`pair`]: a pair; [`pairs`]: those of a card; [`slots`]: their numbers; [`ended`]: those of which is to be told.
+//! * [`pair`]: a pair; [`pairs`]: those of a card; [`slots`]: their numbers; [`ended`]: those of which is to be told;
+//!   [`stalled`]: those that have to wait for users.
 //!
 //! Lock order: a pair's own lock, then those of sockets by their addresses. The locks of [`pairs`] and of the list below
 //! are innermost.
@@ -15,6 +16,9 @@ pub(crate) mod ended;
 mod pair;
 pub(crate) mod pairs;
 mod slots;
+mod stalled;
+
+pub(crate) use self::stalled::Waker;
 
 use self::pair::{
     Pair,

@@ -13,9 +13,12 @@ use super::super::{
     netns::Place,
     socket::Options, //
 };
-use super::ended::{
-    self,
-    Ended, //
+use super::{
+    ended::{
+        self,
+        Ended, //
+    },
+    stalled, //
 };
 use crate::net::{
     closing::Closing,
@@ -100,10 +103,33 @@ struct Before {
     connect_bind: bool,
 }
 
+/// What is to be done with a socket whose connection the card relays no more.
+enum Wake {
+    /// The connection is the host's again.
+    Thaw(Returned),
+    /// The connection is over: for users the error, bytes that came from the peer, and bytes that went to it.
+    Finish(Option<Error>, u64, u64),
+}
+
+impl Wake {
+    fn apply(&self, sk: Quiesced<'_, Options>) {
+        match self {
+            Self::Thaw(now) => {
+                if splice::thaw(sk, now).is_err() {
+                    count(Counter::splice_displaced);
+                }
+            }
+            Self::Finish(error, received, sent) => splice::finish(sk, *error, *received, *sent),
+        }
+    }
+}
+
 struct State {
     known: Known,
     /// Its sockets, until they are closed or woken.
     ends: [Option<SockRef>; 2],
+    /// What they are woken with, as soon as that is known.
+    wakes: [Option<Wake>; 2],
     /// The card has refused to give the connections back, since that was last asked for.
     refused: bool,
     /// The card was told to reset the connections.
@@ -150,6 +176,7 @@ impl Pair {
                 segments: [0; 2],
             },
             ends: [Some(SockRef::new(a)), Some(SockRef::new(b))],
+            wakes: [None, None],
             refused: false,
             aborted: false,
             place: Some(place),
@@ -219,8 +246,16 @@ impl Pair {
         self.state.lock().known
     }
 
-    /// The card says what has become of the pair, or, without a word of it, the card was lost (process context).
-    pub(super) fn settle(&self, told: Option<&SpliceEvent>) {
+    /// The card says what has become of the pair, or, without a word of it, the card was lost (process context). Waits for no
+    /// user: a socket that one has locked is woken later.
+    pub(super) fn settle(this: &Arc<Self>, told: Option<&SpliceEvent>) {
+        if !this.settles(told) {
+            stalled::put(this.clone());
+        }
+    }
+
+    /// The same, but for sockets that a user has locked: false when there are some.
+    fn settles(&self, told: Option<&SpliceEvent>) -> bool {
         let mut state = self.state.lock();
         if state.known.phase == Phase::Active {
             match told {
@@ -232,6 +267,25 @@ impl Pair {
                 self.report(&state.known);
             }
         }
+        let woken = state.wake();
+        self.changed.notify_all();
+        woken
+    }
+
+    /// Wakes the sockets that users had locked (process context); false when one still has.
+    pub(super) fn wake(&self) -> bool {
+        let woken = self.state.lock().wake();
+        self.changed.notify_all();
+        woken
+    }
+
+    /// The same, and waits for users.
+    pub(super) fn wake_and_wait(&self) {
+        let mut state = self.state.lock();
+        for index in 0..state.ends.len() {
+            state.wake_end(index);
+        }
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -262,7 +316,8 @@ impl Pair {
         let mut left = msecs_to_jiffies(PATIENCE_MS);
         loop {
             match state.known.phase {
-                Phase::Returned => return Ok(()),
+                Phase::Returned if state.is_awake() => return Ok(()),
+                Phase::Returned => {}
                 Phase::Ended => return Err(EALREADY),
                 Phase::Active if state.refused => return Err(EAGAIN),
                 Phase::Active => {}
@@ -279,6 +334,10 @@ impl Pair {
     pub(super) fn part(&self, sk: Socket<'_>) {
         let mut state = self.state.lock();
         if state.known.phase != Phase::Active {
+            // Its last user is here, and has it locked no more.
+            if let Some(index) = self.ids.iter().position(|id| *id == sk.id()) {
+                state.wake_end(index);
+            }
             return;
         }
         if !self.detach && !state.aborted {
@@ -303,6 +362,41 @@ fn quiesced<R>(sk: Socket<'_>, f: impl FnOnce(Quiesced<'_, Options>) -> R) -> Op
 }
 
 impl State {
+    /// Wakes its sockets as far as no user has them locked; whether all are awake.
+    fn wake(&mut self) -> bool {
+        for (end, wake) in self.ends.iter_mut().zip(&self.wakes) {
+            let (Some(sk), Some(wake)) = (&*end, wake) else {
+                continue;
+            };
+            let tried = sk.get().try_with_lock(|mut sk| {
+                if let Some(sk) = Quiesced::new(&mut sk) {
+                    wake.apply(sk);
+                }
+            });
+            if tried.is_some() {
+                *end = None;
+            }
+        }
+        self.is_awake()
+    }
+
+    /// No socket is left that is to be woken.
+    fn is_awake(&self) -> bool {
+        let mut all = self.ends.iter().zip(&self.wakes);
+        !all.any(|(end, wake)| end.is_some() && wake.is_some())
+    }
+
+    /// Wakes the socket of this place, and waits for its user.
+    fn wake_end(&mut self, index: usize) {
+        let (Some(end), Some(wake)) = (self.ends.get_mut(index), self.wakes.get(index)) else {
+            return;
+        };
+        if let (Some(sk), Some(wake)) = (&*end, wake) {
+            quiesced(sk.get(), |sk| wake.apply(sk));
+            *end = None;
+        }
+    }
+
     fn end(&mut self, story: &Story, told: &SpliceEvent, before: &[Before; 2]) {
         if told.kind == event::TAKEN_BACK {
             let ends = told.ends();
@@ -310,7 +404,7 @@ impl State {
                 *bytes = end.rcv_nxt.get().wrapping_sub(before.received).into();
             }
             trace::unspliced(&story.connections, &story.name);
-            self.wake(&ends, before);
+            self.give_back(&ends, before);
         } else {
             self.known.bytes = told.bytes.map(|bytes| bytes.get());
             self.known.segments = told.segments.map(|segments| segments.get());
@@ -318,25 +412,19 @@ impl State {
         }
     }
 
-    fn wake(&mut self, ends: &[EndState; 2], before: &[Before; 2]) {
+    fn give_back(&mut self, ends: &[EndState; 2], before: &[Before; 2]) {
         self.known.phase = Phase::Returned;
         self.place = None;
         count(Counter::splice_returned);
-        for ((end, now), before) in self.ends.iter_mut().zip(ends).zip(before) {
-            let Some(sk) = end.take() else {
-                continue;
-            };
-            let now = Returned {
+        for ((wake, now), before) in self.wakes.iter_mut().zip(ends).zip(before) {
+            *wake = Some(Wake::Thaw(Returned {
                 snd_nxt: now.snd_nxt.get(),
                 rcv_nxt: now.rcv_nxt.get(),
                 snd_wnd: now.snd_wnd.get(),
                 ts_recent: now.ts_recent.get(),
                 ts_sent: now.ts_sent.get(),
                 connect_bind: before.connect_bind,
-            };
-            if let Some(Err(_)) = quiesced(sk.get(), |sk| splice::thaw(sk, &now)) {
-                count(Counter::splice_displaced);
-            }
+            }));
         }
     }
 
@@ -357,11 +445,7 @@ impl State {
         let reason = counters::name(counter);
         trace::splice_ended(&story.connections, &story.name, self.known.bytes, reason);
         let [first, second] = self.known.bytes;
-        for (end, (received, sent)) in self.ends.iter_mut().zip([(first, second), (second, first)])
-        {
-            if let Some(sk) = end.take() {
-                quiesced(sk.get(), |sk| splice::finish(sk, error, received, sent));
-            }
-        }
+        self.wakes = [(first, second), (second, first)]
+            .map(|(received, sent)| Some(Wake::Finish(error, received, sent)));
     }
 }

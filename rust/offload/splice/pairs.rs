@@ -177,7 +177,7 @@ impl Pairs {
             if pair.known().phase == super::pair::Phase::Active {
                 lost += 1;
             }
-            pair.settle(None);
+            Pair::settle(&pair, None);
         }
         lost
     }
@@ -200,7 +200,7 @@ impl Job for Pairs {
                 break;
             };
             if let Some(told) = told {
-                pair.settle(Some(&told));
+                Pair::settle(&pair, Some(&told));
             }
         }
         let level = self.level();

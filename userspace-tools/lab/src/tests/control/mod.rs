@@ -5,7 +5,7 @@
 mod acl;
 mod acl_tc;
 mod flows;
-mod policy;
+pub(super) mod policy;
 mod reload;
 mod trace;
 mod watermarks;

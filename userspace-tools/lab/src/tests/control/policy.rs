@@ -65,12 +65,12 @@ listen web
 END";
 
 /// Runs the tool in the guest; returns what it says.
-pub(super) fn tool(session: &Session, args: &str) -> Result<String> {
+pub(in super::super) fn tool(session: &Session, args: &str) -> Result<String> {
     session.guest().run_ok(format!("{TOOL} {args}"))
 }
 
 /// What the tool says as JSON.
-pub(super) fn told(session: &Session, args: &str) -> Result<serde_json::Value> {
+pub(in super::super) fn told(session: &Session, args: &str) -> Result<serde_json::Value> {
     let text = tool(session, &format!("-j {args}"))?;
     serde_json::from_str(&text).with_context(|| format!("{args}: {text}"))
 }
@@ -226,7 +226,7 @@ fn server(session: &Session, service: &Service) -> Result<Process> {
 }
 
 /// Whether the card sets connections to the port up; waits until it has been told.
-pub(super) fn offloaded(session: &Session, port: u16) -> Result<bool> {
+pub(in super::super) fn offloaded(session: &Session, port: u16) -> Result<bool> {
     let end = std::time::Instant::now() + PATIENCE;
     loop {
         let all = told(session, "listeners")?;

@@ -14,6 +14,7 @@ pub(super) const SCRIPT: &str = concat!(
     include_str!("splice.py"),
     include_str!("../ulp/ulp.py"),
     include_str!("../bpf.py"),
+    include_str!("../stall.py"),
     include_str!("../commands.py")
 );
 

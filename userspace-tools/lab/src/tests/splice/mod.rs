@@ -15,6 +15,7 @@ mod load;
 pub(super) mod middle;
 mod netns;
 mod options;
+mod stalled;
 mod takeback;
 
 use super::{Context, LabTest, LONG};
@@ -65,6 +66,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "sockets of which BPF programs are to see each segment are not spliced",
             180,
             cgroup::cgroup,
+        ),
+        case(
+            "stalled",
+            "users that keep sockets locked: the policy, RTNL, lists and other pairs go on",
+            180,
+            stalled::stalled,
         ),
         case(
             "events",
