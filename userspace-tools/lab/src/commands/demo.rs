@@ -8,18 +8,20 @@ use anyhow::{ensure, Context, Result};
 
 use super::{
     proxy,
-    workloads::{owned, Service, NGINX, REDIS, REDIS_SHORT},
+    workloads::{owned, Service, NGINX, REDIS, REDIS_SHORT, SECONDS},
 };
 use crate::{
     build,
-    report::{table, Machine, Measured, Meter, Ready, Report, Row, Server},
+    report::{table, Client, Machine, Measured, Meter, Ready, Report, Row, Server},
     session::{self, Driver, Entered, Session},
     util::Layout,
 };
 
-/// Fewer transactions than this prove nothing. Some loads run for seconds, and a busy machine serves a few hundred in
-/// them.
+/// Fewer transactions than this prove nothing.
 const MIN_TRANSACTIONS: u64 = 500;
+
+/// No client goes on for more seconds.
+const MAX_SECONDS: u32 = 96;
 
 /// The card's counter of SYNs that it has answered itself.
 const ANSWERED: &str = "nic.syn.answered";
@@ -192,7 +194,9 @@ fn serve(
             eprintln!("lab: {} over {name}{with} ...", load.name);
             let answered = session.card(0)?.counter(ANSWERED)?;
             let taken = session.card(0)?.counter(TAKEN)?;
-            let measured = meter.measure(&service.client(load, offload), |_| ())?;
+            let measured = measure(&meter, MIN_TRANSACTIONS, SECONDS, |seconds| {
+                service.client(load, offload, seconds)
+            })?;
             rows.push(measured.row.clone());
             check(&measured, MIN_TRANSACTIONS).with_context(|| load.name)?;
             let answered = session.card(0)?.counter(ANSWERED)? - answered;
@@ -211,6 +215,24 @@ fn serve(
         server.stop()?;
     }
     session.shutdown()
+}
+
+/// Measures a client that goes on for seconds: for twice as many as before, until it is served at least so many
+/// transactions. A busy machine needs longer for them.
+pub(super) fn measure(
+    meter: &Meter<'_>,
+    least: u64,
+    mut seconds: u32,
+    client: impl Fn(u32) -> Client,
+) -> Result<Measured> {
+    loop {
+        let measured = meter.measure(&client(seconds), |_| ())?;
+        let enough = measured.row.transactions >= Some(least);
+        if enough || !measured.output.status.success() || 2 * seconds > MAX_SECONDS {
+            return Ok(measured);
+        }
+        seconds *= 2;
+    }
 }
 
 /// A load that failed in part is no measurement.

@@ -7,7 +7,10 @@ use std::time::Duration;
 use anyhow::{bail, ensure, Context, Result};
 use nix::libc::SIGTERM;
 
-use super::{demo::check, workloads::owned};
+use super::{
+    demo::{check, measure},
+    workloads::owned,
+};
 use crate::{
     report::{offload, Client, Meter, Ready, Row, Said, Server},
     session::{Cmd, Driver, Process, Session},
@@ -46,8 +49,10 @@ const BODIES: [Body; 3] = [
     },
 ];
 
+/// Seconds that a client goes on at first.
+const SECONDS: u32 = 8;
 /// No load takes longer.
-const LIMIT: Duration = Duration::from_secs(100);
+const LIMIT: Duration = Duration::from_secs(150);
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
 const PORT: u16 = 8080;
@@ -145,18 +150,15 @@ fn variant(
                 "wrk -t 1 -c 16 -d {seconds} --timeout 60 -H 'Connection: close' http://10.99.0.2:{PORT}/{size}"
             )
         };
-        let measured = meter.measure(
-            &Client {
-                workload: (*name).into(),
-                server: line.clone(),
-                client: wrk(8),
-                warm_up: Some(wrk(1)),
-                offload: owned(offloads),
-                transactions: None,
-                timeout: LIMIT,
-            },
-            |_| (),
-        )?;
+        let measured = measure(meter, *least, SECONDS, |seconds| Client {
+            workload: (*name).into(),
+            server: line.clone(),
+            client: wrk(seconds),
+            warm_up: Some(wrk(1)),
+            offload: owned(offloads),
+            transactions: None,
+            timeout: LIMIT,
+        })?;
         rows.push(measured.row.clone());
         check(&measured, *least).context(*name)?;
         transactions += measured.row.transactions.unwrap_or(0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::report::Client;
 
 /// No load takes longer than this.
-const LIMIT: Duration = Duration::from_secs(100);
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// A server with the loads that it serves.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +22,18 @@ pub(crate) struct Service {
     pub(super) loads: &'static [Load],
 }
 
-/// A load: its name and the client's command line.
+/// A load: its name and the client's command line, in which [`DURATION`] stands for seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(super) name: &'static str,
     pub(super) client: &'static str,
 }
+
+/// How long a client goes on that does so for a time.
+const DURATION: &str = "{seconds}";
+
+/// Seconds that such a client goes on at first.
+pub(super) const SECONDS: u32 = 6;
 
 /// Redis with a connection for each request.
 const SHORT: Load = Load {
@@ -78,7 +84,8 @@ END"#,
     warm_up: "wrk -t 1 -c 32 -d 1 -H 'Connection: close' http://10.99.0.2:8080/",
     loads: &[Load {
         name: "nginx-close",
-        client: "wrk -t 1 -c 32 -d 6 --timeout 60 -H 'Connection: close' http://10.99.0.2:8080/",
+        client:
+            "wrk -t 1 -c 32 -d {seconds} --timeout 60 -H 'Connection: close' http://10.99.0.2:8080/",
     }],
 };
 
@@ -98,12 +105,12 @@ pub(super) fn owned(offload: &[&str]) -> Vec<String> {
 }
 
 impl Service {
-    /// A load of this service as the meter takes it.
-    pub(super) fn client(&self, load: &Load, offload: &[&str]) -> Client {
+    /// A load of this service as the meter takes it; it goes on for so many seconds, or until its requests are served.
+    pub(super) fn client(&self, load: &Load, offload: &[&str], seconds: u32) -> Client {
         Client {
             workload: load.name.into(),
             server: self.server.into(),
-            client: load.client.into(),
+            client: load.client.replace(DURATION, &seconds.to_string()),
             warm_up: Some(self.warm_up.into()),
             offload: owned(offload),
             transactions: None,

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{ensure, Context, Result};
 
-use super::workloads::{owned, Load, Service, NGINX, REDIS, REDIS_SHORT};
+use super::workloads::{owned, Load, Service, NGINX, REDIS, REDIS_SHORT, SECONDS};
 use crate::{
     build,
     report::{comparison, Column, Machine, Measured, Meter, Ready, Report, Row, Server},
@@ -231,7 +231,7 @@ fn loads(
     rows: &mut Vec<Row>,
 ) -> Result<()> {
     for load in service.loads {
-        let measured = meter.measure(&service.client(load, offload), |_| ())?;
+        let measured = meter.measure(&service.client(load, offload, SECONDS), |_| ())?;
         check(load, &measured)?;
         rows.push(measured.row);
     }

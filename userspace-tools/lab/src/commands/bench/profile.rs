@@ -7,7 +7,7 @@ use anyhow::{bail, Context, Result};
 use super::{
     super::{
         options::{offloads, Offloads},
-        workloads::{all, Load, Service},
+        workloads::{all, Load, Service, SECONDS},
     },
     check, offload_name,
 };
@@ -94,7 +94,7 @@ fn measure(session: &Session, named: Named, offload: &[String]) -> Result<Measur
     let server = Server::start(session, service.server, offload, ready, |_| ())?;
     let meter = Meter::new(session, Driver::AccelTcp.name(), 1, true);
     let names: Vec<_> = offload.iter().map(String::as_str).collect();
-    let measured = meter.measure(&service.client(load, &names), |_| ())?;
+    let measured = meter.measure(&service.client(load, &names, SECONDS), |_| ())?;
     check(load, &measured)?;
     server.stop()?;
     Ok(measured)
