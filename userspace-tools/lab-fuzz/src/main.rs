@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Random system calls on sockets that all threads of a process share, and the peers of such sockets.
+//! Random system calls on sockets that all threads of a process share, the peers of such sockets, and random requests to the
+//! module's netlink family.
 //!
 //! Each thread takes its calls from a seed and its number, so that a run can be repeated; in which order the calls of
 //! different threads meet, cannot. A run ends after a number of calls, or of seconds, whichever comes first; on a slow
@@ -9,6 +10,7 @@
 
 mod calls;
 mod inherit;
+mod netlink;
 mod peer;
 mod random;
 mod sockets;
@@ -26,6 +28,8 @@ enum Cli {
     Sockets(Sockets),
     /// Connects to sockets of another host and is connected to, until killed
     Peer(Peer),
+    /// Makes random requests to the netlink family, and prints how many of each kind were done
+    Netlink(Netlink),
     /// Replaces the ULP of accepted connections while other threads set its options
     Swap(Timed),
     /// Gives listeners the ULP, and closes them, while connections come in
@@ -58,6 +62,19 @@ struct Sockets {
     /// User to become first
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+struct Netlink {
+    /// What the requests are derived from
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Threads
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    threads: u64,
+    /// Seconds; a run goes on for ten times as many at most, until each kind of request was done
+    #[arg(long, default_value_t = 10, value_name = "S")]
+    seconds: u64,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +116,7 @@ fn main() -> Result<()> {
                 thread::park();
             }
         }
+        Cli::Netlink(args) => netlink::run(&args),
         Cli::Swap(args) => {
             become_user(args.uid)?;
             swap::run(Duration::from_secs(args.seconds))

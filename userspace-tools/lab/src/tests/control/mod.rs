@@ -5,6 +5,7 @@
 mod acl;
 mod acl_tc;
 mod flows;
+mod fuzz;
 pub(super) mod policy;
 mod reload;
 mod trace;
@@ -136,6 +137,18 @@ pub(super) fn tests() -> Vec<LabTest> {
             "a card above its mark gets no new connections until it is below the other one, and says so",
             300,
             watermarks::watermarks,
+        ),
+        case(
+            "fuzz",
+            "random netlink requests of many threads, from namespaces that come and go with listeners",
+            240,
+            fuzz::short,
+        ),
+        LabTest::ours(
+            format!("{LONG}control-fuzz"),
+            "the same for 20 minutes, with other seeds",
+            20 * 60 * 12,
+            fuzz::long,
         ),
         LabTest::ours(
             format!("{LONG}control-flows"),
