@@ -5,5 +5,6 @@
 pub mod cgroup;
 pub mod names;
 mod root;
+pub mod sockmap;
 
 pub use root::Root;

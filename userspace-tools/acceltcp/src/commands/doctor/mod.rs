@@ -22,7 +22,7 @@ use crate::{
         Connection, Error, Step, Wire,
     },
     output::{Output, Tone},
-    system::Root,
+    system::{sockmap, Root},
 };
 
 /// How bad it is.
@@ -78,6 +78,8 @@ struct Facts {
     devices: Vec<Device>,
     sockets: sockets::Sockets,
     rules: Vec<Rule>,
+    /// BPF maps of sockets.
+    sockmaps: Vec<String>,
 }
 
 fn gather<W: Wire>(connection: &mut Connection<W>) -> Result<Facts> {
@@ -95,6 +97,7 @@ fn gather<W: Wire>(connection: &mut Connection<W>) -> Result<Facts> {
         devices,
         sockets,
         rules,
+        sockmaps: sockmap::names(),
     })
 }
 
@@ -124,7 +127,7 @@ fn examine(root: &Root, facts: &Result<Facts>) -> Vec<Finding> {
     if facts.is_ok() {
         findings.extend(cards::tables(&told.devices));
         findings.extend(sockets::findings(root, &told.sockets));
-        findings.extend(policy::findings(root, &told.rules));
+        findings.extend(policy::findings(root, &told.rules, &told.sockmaps));
     }
     findings
 }

@@ -14,9 +14,10 @@ use crate::{
 
 const CHECK: &str = "policy";
 
-/// One for each such rule.
-pub(super) fn findings(root: &Root, rules: &[Rule]) -> Vec<Finding> {
+/// One for each such rule, and one for BPF maps of sockets, which do not take those that rules apply to.
+pub(super) fn findings(root: &Root, rules: &[Rule], sockmaps: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
+    findings.extend(unfit(rules, sockmaps));
     for (place, rule) in rules.iter().enumerate() {
         let before = rules.get(..place).unwrap_or_default();
         findings.extend(refused(rule));
@@ -34,6 +35,20 @@ pub(super) fn findings(root: &Root, rules: &[Rule]) -> Vec<Finding> {
         findings.push(Finding::ok(CHECK, format!("{count} {what}")));
     }
     findings
+}
+
+fn unfit(rules: &[Rule], sockmaps: &[String]) -> Option<Finding> {
+    let applies = rules.iter().any(|rule| !rule.terms.offloads.is_empty());
+    (applies && !sockmaps.is_empty()).then(|| {
+        Finding::warn(
+            CHECK,
+            format!(
+                "there are BPF maps of sockets ({}), which take no listener that a rule applies to (EINVAL)",
+                sockmaps.join(", ")
+            ),
+            "exclude the ports of applications that use them: policy add --priority 1 --port PORT --offload none",
+        )
+    })
 }
 
 fn refused(rule: &Rule) -> Option<Finding> {
@@ -135,6 +150,25 @@ mod tests {
 
     fn terms(text: &str) -> Terms {
         parse("t", text).unwrap()[0].rule.terms().unwrap()
+    }
+
+    #[test]
+    fn maps_of_sockets_are_told_of_when_there_are_rules() {
+        let maps = ["redirect".to_owned()];
+        let rule = |text| Rule {
+            id: 1,
+            terms: terms(text),
+            listeners: 0,
+            hits: 0,
+            refused: 0,
+            last_reason: None,
+            pending: Pending::empty(),
+        };
+        assert_eq!(unfit(&[], &maps), None);
+        assert_eq!(unfit(&[rule("--port 80 --offload setup")], &[]), None);
+        assert_eq!(unfit(&[rule("--port 80 --offload none")], &maps), None);
+        let found = unfit(&[rule("--port 80 --offload setup")], &maps).unwrap();
+        assert!(found.message.contains("(redirect)"), "{found:?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     },
     output::{Cell, Output, Table, Tone},
     rule::{Ports, Prefix},
-    system::names::Names,
+    system::{names::Names, sockmap},
 };
 
 /// A rule with names.
@@ -32,7 +32,16 @@ pub(super) fn run(output: &mut Output<'_>) -> Result<()> {
         rule,
     };
     let entries: Vec<Entry> = rules.into_iter().map(named).collect();
-    show(output, &entries)
+    show(output, &entries)?;
+    let applies = |entry: &Entry| !entry.rule.terms.offloads.is_empty();
+    let maps = sockmap::names();
+    if !output.is_json() && !maps.is_empty() && entries.iter().any(applies) {
+        output.line(format_args!(
+            "Listeners that a rule applies to cannot be put into the BPF maps of sockets: {}",
+            maps.join(", ")
+        ))?;
+    }
+    Ok(())
 }
 
 fn show(output: &mut Output<'_>, entries: &[Entry]) -> Result<()> {

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
 """Each command of the operators' tool, on the module and the card. Runs in the guest, as root."""
 
+import ctypes
 import json
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import termios
 import time
@@ -125,6 +127,26 @@ def acl():
     check(told("acl", "list") == [], "flushed")
 
 
+def sockmaps():
+    """A BPF map of sockets takes no listener that a rule applies to, which is said."""
+    def mentioned():
+        return ["redirect" in run(*args) for args in (["doctor"], ["policy", "list"])]
+
+    # BPF_MAP_CREATE of a BPF_MAP_TYPE_SOCKMAP: sizes of key and value, entries, and behind flags its name.
+    attributes = struct.pack("IIII12x16s", 15, 4, 4, 1, b"redirect")
+    libc = ctypes.CDLL(None, use_errno=True)
+    sockmap = libc.syscall(321, 0, attributes, len(attributes))
+    check(sockmap >= 0, os.strerror(ctypes.get_errno()))
+    check(mentioned() == [False, False], "without rules")
+    run("policy", "add", "--port", "80", "--offload", "none")
+    check(mentioned() == [False, False], "with a rule that leaves sockets alone")
+    run("policy", "add", "--port", "81", "--offload", "setup")
+    check(mentioned() == [True, True], "with a rule")
+    os.close(sockmap)
+    check(mentioned() == [False, False], "without the map")
+    run("policy", "flush")
+
+
 def no_permission():
     nobody = 65534
     check("nic0" in run("status", user=nobody), "everyone may look")
@@ -184,6 +206,7 @@ def no_module():
 views()
 changes()
 acl()
+sockmaps()
 no_permission()
 monitor()
 top()
