@@ -134,6 +134,17 @@ pub fn run(args: &Args, layout: &Layout) -> Result<ExitCode> {
     };
     report.write(&path)?;
     println!("{}", table(&report.rows));
+    if report
+        .rows
+        .iter()
+        .any(|row| row.workload.starts_with(proxy::NAME))
+    {
+        println!(
+            "{}: the wire has {}, in milliseconds.",
+            proxy::NAME,
+            proxy::WIRE
+        );
+    }
     println!(
         "Guest kernel {}, QEMU {}, {} x {}. Rows: {}",
         report.kernel,

@@ -49,6 +49,10 @@ const BODIES: [Body; 3] = [
     },
 ];
 
+/// The wire takes 5 ms for a frame. The guest's clock is many times slower than that of the wire side: without a delay an
+/// answer, and the end of its connection, would be there before the guest has done anything else.
+pub(super) const WIRE: &str = "delay=5";
+
 /// Seconds that a client goes on at first.
 const SECONDS: u32 = 8;
 /// No load takes longer.
@@ -86,6 +90,7 @@ pub(super) fn serve(layout: &Layout, rows: &mut Vec<Row>) -> Result<()> {
     eprintln!("lab: boot a guest for the proxy ...");
     let session = Session::builder()
         .name("demo-proxy")
+        .model_args(["--faults", WIRE])
         .count(true)
         .start(layout)?;
     let backend = backend(&session)?;
