@@ -215,7 +215,7 @@ impl<H: LocalIn> Registration<H> {
             return Ok(());
         }
         hooked.reserve(1, GFP_KERNEL)?;
-        // SAFETY: The socket keeps its namespace alive; `Exit` drops the hooks before the namespace goes.
+        // SAFETY: The socket keeps its namespace alive; `Exit` unregisters the hooks before the namespace goes.
         let hooks = unsafe { Hooks::new::<H>(sk.net())? };
         hooked.push(hooks, GFP_KERNEL)?;
         Ok(())
@@ -227,13 +227,28 @@ impl<H: LocalIn> Drop for Registration<H> {
         // Before namespaces cannot tell of their end any more. Under the lock: a namespace that ends meanwhile has to
         // wait until its hooks are gone.
         let mut hooked = HOOKED.lock();
-        *hooked = None;
+        let mut all = hooked.take();
+        for hooks in all.iter_mut().flatten() {
+            hooks.unregister();
+        }
+        // SAFETY: Process context. Frames that the hooks have in hand are done with behind it.
+        unsafe { bindings::synchronize_net() };
+        drop(all);
     }
 }
 
 struct Exit;
 
 impl NetExit for Exit {
+    fn pre_exit(net: NetId) {
+        if let Some(hooked) = &mut *HOOKED.lock() {
+            hooked
+                .iter_mut()
+                .filter(|hooks| hooks.net == net)
+                .for_each(Hooks::unregister);
+        }
+    }
+
     fn exit(net: NetId) {
         if let Some(hooked) = &mut *HOOKED.lock() {
             hooked.retain(|hooks| hooks.net != net);
@@ -248,10 +263,11 @@ fn own() -> *mut c_void {
     (&raw const OWN).cast_mut().cast()
 }
 
-/// Hooks for IPv4 and IPv6 in one network namespace.
+/// Hooks for IPv4 and IPv6 in one network namespace, which are to be unregistered a grace period before they go.
 struct Hooks {
     net: NetId,
     ops: KBox<[Opaque<bindings::nf_hook_ops>; 2]>,
+    registered: bool,
 }
 
 // SAFETY: Hooks may be unregistered by any thread that may sleep.
@@ -262,7 +278,7 @@ impl Hooks {
     ///
     /// # Safety
     ///
-    /// The namespace must be alive, and stay alive until the result is dropped.
+    /// The namespace must be alive, and stay alive until [`Hooks::unregister`] has been called.
     unsafe fn new<H: LocalIn>(net: NetId) -> Result<Self> {
         let make = |pf| {
             Opaque::new(bindings::nf_hook_ops {
@@ -285,18 +301,24 @@ impl Hooks {
         to_result(unsafe {
             bindings::nf_register_net_hooks(net.as_raw().cast_mut(), ops[0].get(), 2)
         })?;
-        Ok(Self { net, ops })
+        Ok(Self {
+            net,
+            ops,
+            registered: true,
+        })
     }
-}
 
-impl Drop for Hooks {
-    fn drop(&mut self) {
-        // SAFETY: Registered in `new()`, whose contract keeps the namespace alive. Frames in flight are waited
-        // for by the caller's grace period before the memory or the module goes, as
-        // `nf_unregister_net_hooks()` frees its own table only.
-        unsafe {
-            bindings::nf_unregister_net_hooks(self.net.as_raw().cast_mut(), self.ops[0].get(), 2);
-            bindings::synchronize_net();
+    /// Has no frames come to the hooks (process context). Those that they have in hand are done with a grace period later.
+    fn unregister(&mut self) {
+        if core::mem::replace(&mut self.registered, false) {
+            // SAFETY: Registered in `new()`, whose contract keeps the namespace alive, and not unregistered before.
+            unsafe {
+                bindings::nf_unregister_net_hooks(
+                    self.net.as_raw().cast_mut(),
+                    self.ops[0].get(),
+                    2,
+                )
+            };
         }
     }
 }

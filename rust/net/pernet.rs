@@ -69,9 +69,12 @@ impl<'a> Socket<'a> {
     }
 }
 
-/// What to do when a namespace goes away.
+/// What to do when a namespace goes away, in two steps (process context).
 pub(crate) trait NetExit {
-    /// `net` is about to go (process context); its sockets may still be there.
+    /// `net` is about to go; its sockets may still be there.
+    fn pre_exit(net: NetId);
+
+    /// An RCU grace period has passed since. The namespace core waits once for all namespaces that go at the same time.
     fn exit(net: NetId);
 }
 
@@ -88,6 +91,7 @@ impl Registration {
     pub(crate) fn new<E: NetExit>() -> Result<Self> {
         Self::register(bindings::pernet_operations {
             pre_exit: Some(pre_exit::<E>),
+            exit: Some(after_exit::<E>),
             ..bindings::pernet_operations::default()
         })
     }
@@ -122,6 +126,13 @@ impl Drop for Registration {
 ///
 /// To be called by the namespace core only.
 unsafe extern "C" fn pre_exit<E: NetExit>(net: *mut bindings::net) {
+    E::pre_exit(NetId::from_raw(net));
+}
+
+/// # Safety
+///
+/// To be called by the namespace core only.
+unsafe extern "C" fn after_exit<E: NetExit>(net: *mut bindings::net) {
     E::exit(NetId::from_raw(net));
 }
 
