@@ -41,7 +41,8 @@ use acceltcp_abi::{
         self,
         FreelistDesc,
         RxDesc, //
-    }, //
+    },
+    setup::Handshake, //
 };
 use kernel::{
     device::{
@@ -226,10 +227,17 @@ impl<'a> RxRing<'a> {
             };
             self.tail = self.tail.wrapping_add(1);
             done += 1;
-            if let Some(skb) = self.take(page, desc, checksums, stats) {
+            if let Some((skb, completes_handshake)) = self.take(page, desc, checksums, stats) {
                 packets += 1;
                 bytes += skb.len() as u64;
-                skb.receive(polling);
+                // GRO passes frames on in lists, of which each netfilter hook sees all frames
+                // before the next hook sees the first. conntrack would see the next segment before
+                // it has confirmed the connection.
+                if completes_handshake {
+                    skb.receive_now(polling);
+                } else {
+                    skb.receive(polling);
+                }
             }
         }
         if packets != 0 {
@@ -239,15 +247,16 @@ impl<'a> RxRing<'a> {
         done
     }
 
-    /// Makes a socket buffer of a received frame and gives the card a fresh buffer; the same one when the
-    /// frame is dropped.
+    /// Makes a socket buffer of a received frame and gives the card a fresh buffer; the same one
+    /// when the frame is dropped. The flag is set for a frame that completes a handshake on the
+    /// card.
     fn take(
         &mut self,
         page: PoolPage,
         desc: RxDesc,
         checksums: bool,
         stats: &RxStats,
-    ) -> Option<SkBuff> {
+    ) -> Option<(SkBuff, bool)> {
         let Some(frame) = self.inspect(&page, desc, stats) else {
             self.give(page);
             return None;
@@ -272,10 +281,12 @@ impl<'a> RxRing<'a> {
             skb.set_mark(mark);
         }
         skb.record_rx_queue(self.index);
-        if let Some(handshake) = &frame.meta.handshake {
+        let handshake = frame.meta.handshake.as_ref();
+        if let Some(handshake) = handshake {
             accept::mark(&mut skb, handshake);
         }
-        Some(skb)
+        let completes_handshake = handshake.is_some_and(Handshake::brings_connection);
+        Some((skb, completes_handshake))
     }
 
     /// Checks what the card says of a frame.

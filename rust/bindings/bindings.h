@@ -20,6 +20,7 @@
 #include <linux/skbuff.h>
 #include <linux/sysctl.h>
 #include <linux/workqueue.h>
+#include <net/busy_poll.h>
 #include <net/netdev_queues.h>
 #include <net/netns/generic.h>
 #include <net/page_pool/helpers.h>

@@ -320,12 +320,32 @@ impl SkBuff {
     }
 
     /// Hands a received frame, Ethernet header first, to the stack.
-    pub(crate) fn receive(mut self, polling: &Polling<'_>) {
+    pub(crate) fn receive(self, polling: &Polling<'_>) {
+        let skb = self.set_protocol(polling);
+        // SAFETY: The reference is ours, and we are in the poll function of a live NAPI instance.
+        unsafe { bindings::napi_gro_receive(polling.napi(), skb.into_raw().as_ptr()) };
+    }
+
+    /// Hands a received frame, Ethernet header first, to the stack without GRO: the stack is done
+    /// with it, or has it in the backlog of the CPU that RPS chose, before this returns. Frames
+    /// that GRO holds arrive later.
+    pub(crate) fn receive_now(self, polling: &Polling<'_>) {
+        let skb = self.set_protocol(polling).into_raw().as_ptr();
+        // SAFETY: The buffer is valid and ours, the NAPI instance is live, and the function takes
+        // the reference. Poll functions run with softirqs disabled and interrupts enabled, as
+        // `netif_receive_skb()` requires.
+        unsafe {
+            bindings::skb_mark_napi_id(skb, polling.napi());
+            bindings::netif_receive_skb(skb);
+        }
+    }
+
+    /// Sets the protocol from the Ethernet header, and skips the header.
+    fn set_protocol(mut self, polling: &Polling<'_>) -> Self {
         // SAFETY: The buffer is valid and ours, and holds at least an Ethernet header.
         let protocol = unsafe { bindings::eth_type_trans(self.0.as_ptr(), polling.device()) };
         self.headers_mut().protocol = protocol;
-        // SAFETY: The reference is ours, and we are in the poll function of a live NAPI instance.
-        unsafe { bindings::napi_gro_receive(polling.napi(), self.into_raw().as_ptr()) };
+        self
     }
 }
 

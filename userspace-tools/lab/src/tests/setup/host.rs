@@ -51,6 +51,44 @@ pub(super) fn netfilter(context: &Context<'_>) -> Result<()> {
     context.finish(session)
 }
 
+/// A client's first request follows its ACK at once. conntrack has to have confirmed the connection
+/// by then, or drops it.
+pub(super) fn conntrack(context: &Context<'_>) -> Result<()> {
+    const COUNT: u64 = 40;
+    let session = context.start(context.session())?;
+    session.guest().run_ok(
+        "nft 'table inet t { \
+         chain nat { type nat hook prerouting priority dstnat; tcp dport 8000 redirect to :7000; }; \
+         chain input { type filter hook input priority 0; policy drop; \
+         iif lo accept; meta l4proto icmpv6 accept; ct state established,related accept; \
+         tcp dport 7000 ct state new accept; tcp dport 22-1023 accept; }; }'",
+    )?;
+    let mut server = Peer::guest(&session)?;
+    let mut client = Peer::wire(&session)?;
+    server.listen(&json!({"name": "a", "port": 7000}))?;
+    for host in ["10.99.0.2", "fd99:0::2"] {
+        client.clients(&json!({"host": host, "port": 7000, "count": COUNT}))?;
+        client.clients(&json!({"host": host, "port": 8000, "count": 5}))?;
+    }
+    ensure!(statistic(&session, "setup_delivered")? == 2 * COUNT);
+    // A line with the names, then one for each CPU, in hexadecimal.
+    let text = session.guest().run_ok("cat /proc/net/stat/nf_conntrack")?;
+    let mut lines = text.lines().map(str::split_whitespace);
+    let names: Vec<&str> = lines.next().map(Iterator::collect).unwrap_or_default();
+    for line in lines {
+        for (name, value) in names.iter().zip(line) {
+            let value = u64::from_str_radix(value, 16)?;
+            ensure!(
+                value == 0 || !["insert_failed", "drop"].contains(name),
+                "{name} is {value}: {text}"
+            );
+        }
+    }
+    ensure!(names.contains(&"insert_failed"), "{text}");
+    server.close("a")?;
+    context.finish(session)
+}
+
 pub(super) fn steering(context: &Context<'_>) -> Result<()> {
     const COUNT: u64 = 40;
     let session = context.start(context.session().vcpus(2))?;

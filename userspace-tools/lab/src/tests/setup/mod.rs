@@ -136,6 +136,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             host::steering,
         ),
         case(
+            "conntrack",
+            "conntrack has confirmed a connection before its first request comes",
+            240,
+            host::conntrack,
+        ),
+        case(
             "ktls",
             "an accepted connection can be given to kTLS, and the module goes afterwards",
             180,
