@@ -45,11 +45,13 @@ use crate::clock::Instant;
 use crate::hash::{HalfSipHash, Key};
 use crate::keys::Keys;
 use crate::wire::ip::Addresses;
+use acceltcp_abi::setup::COOKIE_LIFE_S;
 
 /// Nanoseconds of a step of the time counter.
 pub const STEP_NS: u64 = 40_000_000_000;
 /// Steps that a cookie is good for, the one that it was made in included.
 pub const STEPS: u32 = 3;
+const _: () = assert!(STEP_NS * STEPS as u64 == COOKIE_LIFE_S as u64 * 1_000_000_000);
 /// Probability that a random acknowledgement number is taken for a cookie.
 pub const FALSE_ACCEPT: f64 = 0.75 / (1u64 << 26) as f64;
 

@@ -6,9 +6,11 @@
 //! that verify as nothing go to it as they came. An ACK of an existing connection costs the parsing, the
 //! lookup of its rule and at most two hashes; of some in a hundred a third, shorter one.
 //!
-//! * A SYN (RFC 9293 section 3.10.7.2) is answered with a cookie, so that one that is sent again, or a flood, costs
-//!   an answer and no memory. Data in it is not acknowledged and comes again (section 3.10.7.2 allows that; what
-//!   Linux does without TCP Fast Open). SYN with FIN or RST is dropped, as by Linux.
+//! * A SYN (RFC 9293 section 3.10.7.2) is answered with a cookie, so that one that is sent again,
+//!   or a flood, costs an answer and no memory. Data in it is not acknowledged and comes again
+//!   (section 3.10.7.2 allows that; what Linux does without TCP Fast Open). SYN with FIN or RST is
+//!   dropped, as by Linux. The host gets SYNs for a listener that it serves itself
+//!   ([`rule::SYN_TO_HOST`]).
 //! * The ACK must acknowledge the cookie, have the sequence number behind the SYN, and echo a timestamp that the
 //!   SYN-ACK may have had. It goes to the host with a [`Handshake`].
 //! * With deferral a bare ACK is absorbed: the client's first data carries the same numbers.
@@ -116,6 +118,9 @@ impl<M: Memory> Nic<M> {
     }
 
     fn syn(&self, now: Instant, tuple: &Tuple, rule: &Rule, segment: &Segment<'_>) -> Outcome {
+        if rule.has(rule::SYN_TO_HOST) {
+            return (Action::ToHost, Counter::SynOtherListener);
+        }
         if let Some(counter) = refuse_syn(segment) {
             return (Action::Consume, counter);
         }

@@ -255,6 +255,8 @@ counters! {
     AclDenied = "acl.denied",
     /// Frames from the wire dropped because the access list changed again and again while it was looked at.
     AclBusy = "acl.busy",
+    /// SYNs for a listener that the host serves, passed to the host.
+    SynOtherListener = "syn.host.listener",
 }
 
 #[cfg(test)]

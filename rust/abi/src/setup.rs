@@ -83,10 +83,16 @@ pub mod rule {
     pub const NO_TIMESTAMPS_TO_HOST: u16 = 1 << 6;
     /// The server speaks first: the SYN-ACK is retransmitted until the ACK comes, while there is room for it.
     pub const SERVER_FIRST: u16 = 1 << 7;
+    /// SYNs go to the host. ACKs of SYN-ACKs that the NIC sent by a rule with the same options and
+    /// timestamps still bring connections.
+    pub const SYN_TO_HOST: u16 = 1 << 8;
 }
 
 /// All bits of [`rule`].
-pub const RULE_FLAGS: u16 = (1 << 8) - 1;
+pub const RULE_FLAGS: u16 = (1 << 9) - 1;
+
+/// Seconds after a SYN-ACK for which its ACK may bring a connection.
+pub const COOKIE_LIFE_S: u32 = 120;
 
 /// What the NIC knows of the handshake that a delivered frame ends ([`super::meta::RxMeta::handshake`]).
 ///
