@@ -177,6 +177,7 @@ impl<M: Memory> Nic<M> {
         let key = u64::from_le_bytes(key.key);
         self.clock.salt(key);
         self.recent.salt(key);
+        self.connecting.salt(key);
         self.half_open.salt(key);
         self.teardown.salt(key);
         self.splicing.salt(key);
@@ -187,6 +188,7 @@ impl<M: Memory> Nic<M> {
     pub(crate) fn forget_host(&self) {
         self.attached.store(false, Ordering::Relaxed);
         self.listeners.clear(&self.memory);
+        self.connecting.clear(&self.memory);
         self.half_open.clear(&self.memory);
         self.splice_clear();
         self.teardown_clear();

@@ -24,6 +24,7 @@ mod buffers;
 mod chains;
 pub mod clock;
 pub mod command;
+pub mod connecting;
 pub mod cookie;
 pub mod half_open;
 pub mod hash;

@@ -7,6 +7,7 @@
 //! and every table holds exactly what it was given: what does not fit is refused and counted. All access is by atomic words, as on the chip, and by any number of cores.
 
 use crate::acl::table::Acl;
+use crate::connecting::Connecting;
 use crate::half_open::HalfOpen;
 use crate::listen::Listeners;
 use crate::recent::Recent;
@@ -74,6 +75,7 @@ impl Capacity {
     /// Words of IMEM that the tables take.
     pub const fn words(&self) -> usize {
         Listeners::words(self.listeners)
+            + Connecting::words(self.listeners)
             + Recent::words(self.recent)
             + HalfOpen::words(self.half_open)
             + Teardown::words(self)[0]

@@ -4,6 +4,7 @@
 
 use crate::acl::table::Acl;
 use crate::clock::{HostClock, Instant};
+use crate::connecting::Connecting;
 use crate::half_open::HalfOpen;
 use crate::keys::Keys;
 use crate::listen::Listeners;
@@ -68,6 +69,7 @@ pub struct Nic<M = &'static [AtomicU64]> {
     pub(crate) clock: HostClock,
     pub(crate) acl: Acl,
     pub(crate) listeners: Listeners,
+    pub(crate) connecting: Connecting,
     pub(crate) recent: Recent,
     pub(crate) half_open: HalfOpen,
     pub(crate) teardown: Teardown,
@@ -87,6 +89,7 @@ impl Default for Nic {
             clock: HostClock::default(),
             acl: Acl::default(),
             listeners: Listeners::default(),
+            connecting: Connecting::default(),
             recent: Recent::default(),
             half_open: HalfOpen::default(),
             teardown: Teardown::default(),
@@ -128,6 +131,7 @@ impl<M: Memory> Nic<M> {
         let mut partition = Partition::new(needed[0]);
         let mut external = Partition::new(needed[1]);
         let listeners = partition.take(Listeners::words(capacity.listeners));
+        let connecting = partition.take(Connecting::words(capacity.listeners));
         let recent = partition.take(Recent::words(capacity.recent));
         let half_open = partition.take(HalfOpen::words(capacity.half_open));
         let teardown = Teardown::new((&memory, &mut partition), (&emem, &mut external), &capacity);
@@ -144,6 +148,7 @@ impl<M: Memory> Nic<M> {
             clock: HostClock::default(),
             acl: Acl::new(acl, &memory, capacity.acl),
             listeners: Listeners::new(listeners, &memory, capacity.listeners),
+            connecting: Connecting::new(connecting, &memory),
             recent: Recent::new(recent, &memory, capacity.recent),
             half_open: HalfOpen::new(half_open, &memory, capacity.half_open),
             teardown,
@@ -188,9 +193,10 @@ impl<M: Memory> Nic<M> {
     /// Takes a frame that the host sends; segmented, with checksums filled in.
     pub fn from_host(&self, now: Instant, frame: &[u8], out: &mut impl Output) {
         let owns = !(self.teardown.is_empty() && self.splicing.is_empty());
-        if owns || !self.recent.is_empty() {
+        let setup = !(self.listeners.is_empty() && self.recent.is_empty());
+        if setup || owns {
             if let Ok(Content::Tcp(segment)) = Content::parse(frame) {
-                self.setup_from_host(&segment);
+                self.setup_from_host(now, &segment);
                 let passes = self.teardown_from_host(now, &segment, out)
                     && self.splice_from_host(now, &segment, out);
                 if !passes {
@@ -243,8 +249,10 @@ impl<M: Memory> Nic<M> {
     /// TIME-WAIT, pairs, and the access list; buffers and TIME-WAIT are in EMEM alone, what is said of the others is of the IMEM.
     pub fn usage(&self) -> [Usage; 8] {
         let [flows, buffers, time_wait] = self.teardown.usage();
+        let mut listeners = self.listeners.usage();
+        listeners.words += Connecting::words(self.capacity.listeners);
         [
-            self.listeners.usage(),
+            listeners,
             self.recent.usage(),
             self.half_open.usage(),
             flows,

@@ -10,7 +10,7 @@
 //!   or a flood, costs an answer and no memory. Data in it is not acknowledged and comes again
 //!   (section 3.10.7.2 allows that; what Linux does without TCP Fast Open). SYN with FIN or RST is
 //!   dropped, as by Linux. The host gets SYNs for a listener that it serves itself
-//!   ([`rule::SYN_TO_HOST`]).
+//!   ([`rule::SYN_TO_HOST`]), and those of a peer to which it has sent a SYN.
 //! * The ACK must acknowledge the cookie, have the sequence number behind the SYN, and echo a timestamp that the
 //!   SYN-ACK may have had. It goes to the host with a [`Handshake`].
 //! * With deferral a bare ACK is absorbed: the client's first data carries the same numbers.
@@ -120,6 +120,9 @@ impl<M: Memory> Nic<M> {
     fn syn(&self, now: Instant, tuple: &Tuple, rule: &Rule, segment: &Segment<'_>) -> Outcome {
         if rule.has(rule::SYN_TO_HOST) {
             return (Action::ToHost, Counter::SynOtherListener);
+        }
+        if self.connecting.has(&self.memory, now, tuple) {
+            return (Action::ToHost, Counter::SynConnecting);
         }
         if let Some(counter) = refuse_syn(segment) {
             return (Action::Consume, counter);
@@ -294,11 +297,17 @@ impl<M: Memory> Nic<M> {
         }
     }
 
-    /// Looks at a segment that the host sends.
-    pub(crate) fn setup_from_host(&self, segment: &Segment<'_>) {
-        let ends = Flags::FIN | Flags::RST;
-        if segment.tcp.header.flags.has_any(ends) {
+    /// Notes connections that the host opens or ends. `segment` is one that the host sends.
+    pub(crate) fn setup_from_host(&self, now: Instant, segment: &Segment<'_>) {
+        let flags = segment.tcp.header.flags;
+        if flags.has_any(Flags::FIN | Flags::RST) {
             self.recent.end(&self.memory, &tuple_back(segment));
+        }
+        if flags.has(Flags::SYN) && !flags.has(Flags::ACK) {
+            let peer = tuple_back(segment);
+            if let Ok(Some(_)) = self.listeners.find(&self.memory, &Key::of(&peer)) {
+                self.connecting.remember(&self.memory, now, &peer);
+            }
         }
     }
 

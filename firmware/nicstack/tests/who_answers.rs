@@ -9,6 +9,7 @@ use acceltcp_abi::setup::rule;
 use common::*;
 use nicstack::stats::Counter;
 use nicstack::wire::ip::Addresses;
+use nicstack::wire::tcp::Flags;
 
 /// The listener's address in `addresses`, as in a rule.
 fn listener(addresses: &Addresses) -> [u8; 16] {
@@ -63,4 +64,46 @@ fn a_rule_that_answers_no_more() {
     card.handshake(&client.ack(&reply));
     card.pass(4 * SECOND);
     assert!(card.poll().is_empty());
+}
+
+#[test]
+fn a_connection_that_the_host_opens_from_the_port() {
+    for addresses in [V4, V6] {
+        let mut card = serving(|_| {});
+        let peer = Client {
+            addresses,
+            ..linux()
+        };
+        let mut opens = peer.header(Flags::SYN);
+        opens.ip.addresses = addresses.answer();
+        (opens.tcp.src_port, opens.tcp.dst_port) = (opens.tcp.dst_port, opens.tcp.src_port);
+        // A SYN-ACK of the host opens nothing.
+        let mut answers = opens;
+        answers.tcp.flags = Flags::SYN | Flags::ACK;
+        card.send(&emit(&answers, &[]));
+        card.syn_ack(&peer.syn());
+
+        card.send(&emit(&opens, &[]));
+        assert_eq!(card.receive(&peer.syn()), Fate::Host);
+        assert_eq!(card.count(Counter::SynConnecting), 1);
+        let other = Client {
+            port: peer.port + 1,
+            ..peer
+        };
+        card.syn_ack(&other.syn());
+        // The host has given up long ago.
+        card.pass(140 * SECOND);
+        card.syn_ack(&peer.syn());
+    }
+}
+
+#[test]
+fn connections_from_other_ports_take_no_room() {
+    let card = serving(|_| {});
+    let peer = linux();
+    let mut opens = peer.header(Flags::SYN);
+    opens.ip.addresses = peer.addresses.answer();
+    (opens.tcp.src_port, opens.tcp.dst_port) = (PORT + 1, peer.port);
+    card.send(&emit(&opens, &[]));
+    card.syn_ack(&peer.syn());
 }

@@ -257,6 +257,8 @@ counters! {
     AclBusy = "acl.busy",
     /// SYNs for a listener that the host serves, passed to the host.
     SynOtherListener = "syn.host.listener",
+    /// SYNs of a peer to which the host has sent a SYN from a listener's port, passed to the host.
+    SynConnecting = "syn.host.connecting",
 }
 
 #[cfg(test)]

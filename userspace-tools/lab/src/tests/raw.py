@@ -112,6 +112,13 @@ def syn(name, again=False, behind=None, **args):
     client.seq, client.ack = expected, seq + 1 & 0xFFFFFFFF
 
 
+def called(name, **args):
+    """Waits for a SYN to this client, without answering it."""
+    clients[name] = client = Client(**args)
+    client.isn = random.getrandbits(32)
+    client.receive(lambda f, s, a, d: f & (SYN | ACK) == SYN)
+
+
 def data(name, text):
     """Sends bytes with an ACK."""
     clients[name].send(ACK | PSH, text.encode())

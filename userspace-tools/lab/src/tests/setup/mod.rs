@@ -11,6 +11,7 @@ mod flood;
 mod host;
 mod keys;
 mod many;
+mod mixed;
 mod netns;
 mod options;
 mod queue;
@@ -134,6 +135,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "RPS, SO_REUSEPORT and SO_BINDTODEVICE",
             180,
             host::steering,
+        ),
+        case(
+            "simultaneous",
+            "simultaneous open from the port of a listener",
+            180,
+            mixed::simultaneous,
         ),
         case(
             "conntrack",

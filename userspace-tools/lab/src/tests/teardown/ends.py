@@ -54,9 +54,10 @@ def accept(name, listener):
     keep(name, socks[listener].accept()[0])
 
 
-def connect(name, host, port, flags=None, sport=0, rcvbuf=None):
+def connect(name, host, port, flags=None, sport=0, rcvbuf=None, reuseport=False):
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuseport)
     ask(sock, flags)
     if rcvbuf:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
