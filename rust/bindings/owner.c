@@ -13,7 +13,9 @@
 #include <linux/ipv6.h>
 #include <net/inet6_hashtables.h>
 #include <net/inet_timewait_sock.h>
+#include <net/mptcp.h>
 #include <net/protocol.h>
+#include <net/sock_reuseport.h>
 
 /* What is known of a frame. */
 struct acceltcp_frame {
@@ -179,7 +181,51 @@ static struct sock *acceltcp_listener(const struct acceltcp_frame *frame)
 					   ntohs(frame->th.dest),
 					   inet6_iif(skb), inet6_sdif(skb));
 	__skb_push(skb, frame->thoff);
-	return sk && sk->sk_state == TCP_LISTEN ? sk : NULL;
+	return sk;
+}
+
+/*
+ * Whether @sk can take a handshake that the card has verified. It needs no ULP:
+ * the TCP stack creates the child as for a SYN cookie. A multipath TCP listener
+ * needs the MPTCP options of the SYN, which the card has not kept.
+ */
+static bool acceltcp_is_eligible(const struct sock *sk)
+{
+	return inet_sk_state_load(sk) == TCP_LISTEN && !sk_is_mptcp(sk);
+}
+
+/*
+ * Returns @sk if it can take the handshake of @frame, else a member of its
+ * SO_REUSEPORT group that can, else NULL. Another member is as good: the group
+ * has not chosen one for the SYN, which the card has answered. Called in an RCU
+ * read section; takes no reference.
+ */
+static struct sock *acceltcp_eligible(struct sock *sk,
+				      const struct acceltcp_frame *frame)
+{
+	const struct sock_reuseport *group;
+	unsigned int count, first, i;
+	struct sock *member;
+
+	/* cookie_v4_check() and cookie_v6_check() refuse the frame then. */
+	if (!READ_ONCE(frame->net->ipv4.sysctl_tcp_syncookies))
+		return NULL;
+	if (acceltcp_is_eligible(sk))
+		return sk;
+	group = rcu_dereference(sk->sk_reuseport_cb);
+	count = group ? READ_ONCE(group->num_socks) : 0;
+	if (!count)
+		return NULL;
+	/* Pairs with smp_wmb() in __reuseport_add_sock(). */
+	smp_rmb();
+	/* The members that can share the connections of those that cannot. */
+	first = frame->snt_isn % count;
+	for (i = 0; i < count; i++) {
+		member = READ_ONCE(group->socks[(first + i) % count]);
+		if (member && acceltcp_is_eligible(member))
+			return member;
+	}
+	return NULL;
 }
 
 /*
@@ -257,8 +303,11 @@ enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 			return ACCELTCP_OWNER_BUSY;
 		}
 	}
-	*listener = acceltcp_listener(&frame);
-	return *listener ? ACCELTCP_OWNER_LISTENER : ACCELTCP_OWNER_NONE;
+	sk = acceltcp_listener(&frame);
+	if (!sk)
+		return ACCELTCP_OWNER_NONE;
+	*listener = acceltcp_eligible(sk, &frame);
+	return *listener ? ACCELTCP_OWNER_LISTENER : ACCELTCP_OWNER_INELIGIBLE;
 }
 
 /* Of the connection that a frame belongs to, whose data starts at the network header. */

@@ -69,6 +69,7 @@ enum acceltcp_owner {
 	ACCELTCP_OWNER_TIME_WAIT,
 	ACCELTCP_OWNER_MALFORMED,
 	ACCELTCP_OWNER_BUSY,
+	ACCELTCP_OWNER_INELIGIBLE,
 };
 
 /* Of a connection; 4 or 16 bytes of the addresses count. */

@@ -34,6 +34,9 @@ pub(crate) enum Owner<'a> {
     TimeWait,
     /// An older connection, which is to be reset, but is in use just now.
     Busy,
+    /// A listening socket that cannot take the handshake; nor can a member of its `SO_REUSEPORT`
+    /// group.
+    Ineligible,
     /// The frame is not what it should be.
     Malformed,
 }
@@ -70,13 +73,16 @@ pub(super) unsafe fn owner<'a>(
     };
     match (owner, NonNull::new(listener)) {
         (bindings::acceltcp_owner_ACCELTCP_OWNER_LISTENER, Some(sk)) => {
-            // SAFETY: Listening sockets are freed after a grace period (`SOCK_RCU_FREE`).
+            // SAFETY: The socket was found within the caller's RCU read section, which lasts for
+            // `'a`. It listens, and has `SOCK_RCU_FREE` from `__inet_hash()`, or is a member of a
+            // `SO_REUSEPORT` group: `sk_destruct()` frees either after a grace period.
             let sk = unsafe { Socket::from_raw(sk) };
             Owner::Listener { sk, replaced }
         }
         (bindings::acceltcp_owner_ACCELTCP_OWNER_CONNECTION, _) => Owner::Connection,
         (bindings::acceltcp_owner_ACCELTCP_OWNER_TIME_WAIT, _) => Owner::TimeWait,
         (bindings::acceltcp_owner_ACCELTCP_OWNER_BUSY, _) => Owner::Busy,
+        (bindings::acceltcp_owner_ACCELTCP_OWNER_INELIGIBLE, _) => Owner::Ineligible,
         (bindings::acceltcp_owner_ACCELTCP_OWNER_MALFORMED, _) => Owner::Malformed,
         _ => Owner::Nobody,
     }

@@ -149,6 +149,7 @@ fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
                 Owner::Connection => Counter::setup_existing,
                 Owner::TimeWait => Counter::setup_time_wait,
                 Owner::Malformed => Counter::setup_malformed,
+                Owner::Ineligible => Counter::setup_ineligible,
                 _ => Counter::setup_no_listener,
             });
             return Verdict::Accept;
@@ -160,10 +161,6 @@ fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
     if !found.brings_connection() {
         count(Counter::setup_early);
         return Verdict::Drop;
-    }
-    if !asks_for_setup(listener) {
-        count(Counter::setup_not_asked);
-        return Verdict::Accept;
     }
     if listener.accept_queue_is_full() {
         count(Counter::setup_queue_full);
@@ -187,6 +184,9 @@ fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
     match frame.attach_request(listener, &options) {
         Ok(()) => {
             count(Counter::setup_delivered);
+            if !asks_for_setup(listener) {
+                count(Counter::setup_not_asked);
+            }
             frame.trace_child();
             Verdict::Accept
         }
@@ -201,6 +201,8 @@ fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
     }
 }
 
+/// Whether the listener asks for setup. A member of a `SO_REUSEPORT` group in which others ask may
+/// not, nor a listener that has stopped asking since the card answered the SYN.
 fn asks_for_setup(listener: Socket<'_>) -> bool {
     ulp::peek(listener, |options: &Options| {
         options.flags() & flag::SETUP != 0

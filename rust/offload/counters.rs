@@ -32,8 +32,12 @@ counters! {
     setup_time_wait,
     /// Frames for a port on which nobody listens any more.
     setup_no_listener,
-    /// Frames for a listener that does not ask for setup any more.
+    /// Delivered connections of a listener that does not ask for setup: others of its group do, or
+    /// it did before.
     setup_not_asked,
+    /// Frames for a listener that cannot take the handshake: multipath TCP, or
+    /// `net.ipv4.tcp_syncookies` is 0.
+    setup_ineligible,
     /// Frames dropped as the accept queue was full; the client tries again.
     setup_queue_full,
     /// Frames dropped as earlier bytes were missing; the client sends them again.

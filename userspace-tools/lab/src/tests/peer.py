@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
 """Servers and clients; commands.py follows."""
 
+import ctypes
 import itertools
 import random
 import selectors
@@ -17,6 +18,8 @@ SOL_ACCELTCP = 300
 ACCELTCP_OFFLOAD = 1
 ACCELTCP_STATUS = 2
 IPPROTO_MPTCP = 262
+SO_ATTACH_REUSEPORT_CBPF = 51
+BPF_RET_K = 6
 
 BANNER = random.Random(0).randbytes(5000)
 listeners = {}
@@ -169,6 +172,13 @@ def status(name):
 
 def offload(name, flags):
     listeners[name].sock.setsockopt(SOL_ACCELTCP, ACCELTCP_OFFLOAD, struct.pack("I", flags))
+
+
+def steer(name, index):
+    """Attaches a program to the listener's group that always selects the member with this index."""
+    code = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RET_K, 0, 0, index))
+    program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
+    listeners[name].sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
 
 
 def bind(name, device):

@@ -137,6 +137,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             host::steering,
         ),
         case(
+            "mixed",
+            "SO_REUSEPORT groups of which not all members ask, or can take a connection",
+            240,
+            mixed::groups,
+        ),
+        case(
             "simultaneous",
             "simultaneous open from the port of a listener",
             180,
