@@ -92,6 +92,48 @@ u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room)
 	return found;
 }
 
+/*
+ * Dumps the listening sockets of all namespaces whose port is in @ports, a bitmap
+ * of ACCELTCP_PORTS bits; the kernel's own servers are among them. Sockets of one
+ * address and port come in the order in which __inet_lookup_listener() scores
+ * them. Returns the number of sockets, of which the first @room were written.
+ * Process context; may sleep.
+ */
+u32 acceltcp_dump_listeners(const u64 *ports,
+			    struct acceltcp_listen_entry *to, u32 room)
+{
+	struct inet_hashinfo *hashinfo = init_net.ipv4.tcp_death_row.hashinfo;
+	u32 found = 0;
+	u32 slot;
+
+	for (slot = 0; slot <= hashinfo->lhash2_mask; slot++) {
+		struct inet_listen_hashbucket *bucket = &hashinfo->lhash2[slot];
+		struct hlist_nulls_node *node;
+		struct sock *sk;
+
+		if (hlist_nulls_empty(&bucket->nulls_head))
+			continue;
+		spin_lock(&bucket->lock);
+		sk_nulls_for_each(sk, node, &bucket->nulls_head) {
+			u16 port = inet_sk(sk)->inet_num;
+
+			if (!(ports[port / 64] & BIT_ULL(port % 64)))
+				continue;
+			if (found < room) {
+				acceltcp_listener_read(sk, &to[found].info);
+				to[found].sk = sk;
+				to[found].group =
+					rcu_access_pointer(sk->sk_reuseport_cb);
+				to[found].net = sock_net(sk);
+			}
+			found++;
+		}
+		spin_unlock(&bucket->lock);
+		cond_resched();
+	}
+	return found;
+}
+
 /* As the initial user namespace numbers it. */
 u32 acceltcp_sk_uid(const struct sock *sk)
 {

@@ -11,12 +11,30 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
+#include "tcp.h"
+
 /* Called with the socket locked, as it is about to listen; must not sleep. */
 typedef void (*acceltcp_listens_t)(struct sock *sk);
 
 int acceltcp_watch_listen(acceltcp_listens_t func);
 void acceltcp_unwatch_listen(acceltcp_listens_t func);
 
+/*
+ * A listening socket of the kernel's hash table. The pointers are identifiers:
+ * the objects may be gone.
+ */
+struct acceltcp_listen_entry {
+	struct acceltcp_listener info;
+	const void *sk;
+	const void *group;	/* SO_REUSEPORT group, or NULL */
+	const struct net *net;
+};
+
+/* Bits of a bitmap of ports. */
+#define ACCELTCP_PORTS	(1 << 16)
+
+u32 acceltcp_dump_listeners(const u64 *ports,
+			    struct acceltcp_listen_entry *to, u32 room);
 u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room);
 
 u32 acceltcp_sk_uid(const struct sock *sk);

@@ -113,6 +113,11 @@ impl<T: Send + 'static> Listeners<T> {
 
     /// Reads the data of `sk`, if it is in the list.
     pub(crate) fn with<R>(&self, sk: Socket<'_>, f: impl FnOnce(&T) -> R) -> Option<R> {
-        self.tree.lock().0.get(&sk.id()).map(|entry| f(&entry.data))
+        self.with_id(sk.id(), f)
+    }
+
+    /// Reads the data of the socket whose [`Socket::id`] is `id`, if it is in the list.
+    pub(crate) fn with_id<R>(&self, id: usize, f: impl FnOnce(&T) -> R) -> Option<R> {
+        self.tree.lock().0.get(&id).map(|entry| f(&entry.data))
     }
 }

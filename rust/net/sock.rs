@@ -234,6 +234,10 @@ impl core::ops::Deref for ListenerInfo {
 }
 
 impl ListenerInfo {
+    pub(super) fn from_raw(raw: bindings::acceltcp_listener) -> Self {
+        Self(raw)
+    }
+
     /// Whether it is a socket for IPv4.
     pub(crate) fn is_v4(&self) -> bool {
         u32::from(self.0.family) == bindings::AF_INET

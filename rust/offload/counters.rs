@@ -140,6 +140,9 @@ counters! {
     rules_removed,
     /// Rules that were changed.
     rules_replaced,
+    /// Rules that pass SYNs to the host: another listener has the address, or the listener has
+    /// stopped asking.
+    rules_to_host,
     /// Times that a card had no room for a rule.
     rules_table_full,
     /// Rules that a card refused for other reasons, or did not answer to.

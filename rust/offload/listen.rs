@@ -10,7 +10,7 @@
 //! tries again whenever it is looked at.
 
 use super::{
-    device,
+    demux, device,
     netns::{
         Netns,
         Place,
@@ -78,7 +78,7 @@ global! {
 
 static LISTENERS: Listeners<Listener> = Listeners::new(&TREE);
 
-/// Grows with every change of the list. Written under its lock.
+/// Grows with every change of the list, and of the listeners in [`super::listen_table`].
 static GENERATION: Atomic<u64> = Atomic::new(1);
 
 /// The list.
@@ -137,6 +137,21 @@ impl Listener {
 }
 
 impl Seen {
+    /// The listener's network namespace.
+    pub(super) fn net(&self) -> NetId {
+        self.net
+    }
+
+    /// Why it wants no rules, a value of [`reason`].
+    pub(super) fn reason(&self) -> u32 {
+        self.reason
+    }
+
+    /// The rules that it wants, before a port completes them.
+    pub(super) fn wanted(&self) -> &Rules {
+        &self.wanted
+    }
+
     /// What it wants of the frames that come out at `port`.
     pub(super) fn rules_at<'s>(
         &'s self,
@@ -191,12 +206,23 @@ pub(crate) fn generation() -> u64 {
     GENERATION.load(Relaxed)
 }
 
-/// Calls `f` for all listeners, and returns the generation of the list that it has seen (atomic).
-pub(super) fn for_each(mut f: impl FnMut(&Seen)) -> u64 {
-    // A change behind this makes another round, at worst one too many.
-    let generation = generation();
+/// Starts a new generation because listeners outside the list have changed. Returns it, or `before`
+/// if the list has changed since the generation `before` was read.
+pub(super) fn advance(before: u64) -> u64 {
+    GENERATION
+        .cmpxchg(before, before + 1, Relaxed)
+        .map_or(before, |_| before + 1)
+}
+
+/// Calls `f` for all listeners (atomic).
+pub(super) fn for_each(mut f: impl FnMut(&Seen)) {
     LISTENERS.for_each(|_, listener| f(&listener.seen));
-    generation
+}
+
+/// Calls `f` with what is known of the socket whose [`Socket::id`] is `id`, if it is in the list
+/// (atomic).
+pub(super) fn with_id<R>(id: usize, f: impl FnOnce(&Seen) -> R) -> Option<R> {
+    LISTENERS.with_id(id, |listener| f(&listener.seen))
 }
 
 /// Why connections of a listener are set up by the host, and its rules on all cards, as things are now (process
@@ -222,26 +248,39 @@ pub(crate) fn status(sk: Socket<'_>, options: &Options) -> Result<(u32, u32)> {
         return Ok((listener.reason, 0));
     }
     let (mut wanted, mut have) = (0, 0);
-    let (mut refused, mut pending) = (false, false);
+    let (mut refused, mut pending, mut others) = (false, false, false);
     for card in device::all()? {
         let ports = card.ports()?;
-        let mut keys: KVec<Key> = KVec::new();
+        let mut own: KVec<Key> = KVec::new();
         for port in &ports {
             refused |= listener.is_refused_at(port);
             for rule in listener.rules_at(port) {
-                keys.push(Key::new(rule, port), GFP_KERNEL)?;
+                own.push(Key::new(rule, port), GFP_KERNEL)?;
             }
         }
+        let mut keys: KVec<Key> = KVec::new();
+        let number = sk.listener_info().port;
+        let generation = demux::for_each_target(&ports, Some(number), |target| {
+            if own.contains(&target.key) {
+                if target.rule.is_some() && target.includes(sk.id()) {
+                    keys.push(target.key, GFP_KERNEL)?;
+                } else {
+                    others = true;
+                }
+            }
+            Ok(())
+        })?;
         wanted += keys.len();
         match card.published().count(&keys, listener.since, &ports) {
-            Some(count) => have += count,
-            None => pending |= !keys.is_empty(),
+            Some(count) if generation >= listener.since => have += count,
+            _ => pending |= !own.is_empty(),
         }
     }
     let why = match (wanted, pending) {
+        (_, true) => reason::PENDING,
+        (0, _) if others => reason::OTHER_LISTENER,
         (0, _) if refused => reason::FORWARDING,
         (0, _) => reason::NO_DEVICE,
-        (_, true) => reason::PENDING,
         _ if have < wanted => reason::TABLE_FULL,
         _ => reason::NONE,
     };

@@ -7,11 +7,13 @@ use super::{
         count,
         Counter, //
     },
+    demux::Desired,
     device::{
         Commands,
         OffloadDevice, //
     },
-    listen, //
+    listen,
+    listen_table, //
 };
 use crate::net::{
     sock,
@@ -20,7 +22,8 @@ use crate::net::{
 };
 use acceltcp_abi::setup::{
     rule,
-    ListenRule, //
+    ListenRule,
+    COOKIE_LIFE_S, //
 };
 use kernel::{
     new_spinlock,
@@ -31,11 +34,6 @@ use kernel::{
     },
     sync::SpinLock, //
 };
-
-/// Bytes of the IPv4 and IPv6 headers with that of TCP.
-const HEADERS_V4: u32 = 40;
-/// See [`HEADERS_V4`].
-const HEADERS_V6: u32 = 60;
 
 /// What no two rules of a card may share.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +55,25 @@ impl Key {
             vlans: port.vlans,
             address: wanted.address,
         }
+    }
+
+    /// The key with any address instead of its own.
+    pub(super) fn with_any_address(&self) -> Self {
+        Self {
+            any: true,
+            address: [0; 16],
+            ..*self
+        }
+    }
+
+    /// The key with any address, or `None` if this one has no address.
+    pub(super) fn any_address(&self) -> Option<Self> {
+        (!self.any).then(|| self.with_any_address())
+    }
+
+    /// Its address, as in [`ListenRule::address`].
+    pub(super) fn address(&self) -> [u8; 16] {
+        self.address
     }
 }
 
@@ -114,29 +131,36 @@ impl Published {
     }
 }
 
-/// Rules, or what belongs to them, by their keys.
-struct Tree<V>(RBTree<Key, V>);
+/// A rule that a card has.
+struct Entry {
+    rule: ListenRule,
+    handle: u32,
+    /// Set for a rule that is kept for pending handshakes only: the time ([`sock::coarse_ms`]) at
+    /// which all of them have expired.
+    until: Option<u32>,
+}
 
-// Nodes do not point to their tree.
-impl<V> Unpin for Tree<V> {}
-
-impl<V> Tree<V> {
-    fn new() -> Self {
-        Self(RBTree::new())
+impl Entry {
+    fn answers(&self) -> bool {
+        !is_to_host(&self.rule)
     }
 
-    fn insert(&mut self, key: Key, value: V) -> Result {
-        self.0
-            .try_create_and_insert(key, value, GFP_KERNEL)
-            .map(drop)
+    /// Whether it is kept for pending handshakes, and all of them have expired.
+    fn has_expired(&self) -> bool {
+        let over = |until| sock::coarse_ms().wrapping_sub(until) as i32 >= 0;
+        self.until.is_some_and(over)
     }
 }
 
+struct Tree(RBTree<Key, Entry>);
+
+// Nodes do not point to their tree.
+impl Unpin for Tree {}
+
 /// The rules that a card has.
 pub(crate) struct Installed {
-    /// With their handles.
-    rules: Tree<(ListenRule, u32)>,
-    /// Generation of the list that they are for, 0 for none.
+    rules: Tree,
+    /// Generation of the registry that they belong to, 0 for none.
     seen: u64,
     ports: KVec<Port>,
 }
@@ -145,7 +169,7 @@ impl Installed {
     /// A card without rules.
     pub(crate) fn new() -> Self {
         Self {
-            rules: Tree::new(),
+            rules: Tree(RBTree::new()),
             seen: 0,
             ports: KVec::new(),
         }
@@ -154,10 +178,10 @@ impl Installed {
     /// The card has lost its rules.
     pub(crate) fn forget(&mut self, device: &dyn OffloadDevice) {
         let ifindex = self.ifindex();
-        for (rule, _) in self.rules.0.values() {
-            trace::listener(ifindex, rule, false);
+        for entry in self.rules.0.values().filter(|entry| entry.answers()) {
+            trace::listener(ifindex, &entry.rule, false);
         }
-        self.rules = Tree::new();
+        self.rules = Tree(RBTree::new());
         self.withdraw(device);
     }
 
@@ -174,15 +198,22 @@ impl Installed {
         commands: &mut dyn Commands,
     ) -> Result {
         listen::refresh();
+        listen_table::refresh()?;
         let ports = device.ports()?;
-        if listen::generation() == self.seen && ports.as_slice() == self.ports.as_slice() {
+        let same = listen::generation() == self.seen && ports.as_slice() == self.ports.as_slice();
+        if same && !self.rules.0.values().any(Entry::has_expired) {
             return Ok(());
         }
-        let synced = desired(&ports).and_then(|(generation, desired)| {
+        let synced = Desired::new(&ports).and_then(|desired| {
             let ifindex = ports.first().map_or(self.ifindex(), |port| port.ifindex);
-            self.apply(&desired, ifindex, commands)?;
-            self.publish(device, generation, &ports)?;
-            Ok(generation)
+            Change {
+                rules: &mut self.rules,
+                ifindex,
+                commands,
+            }
+            .apply(&desired)?;
+            self.publish(device, desired.generation, &ports)?;
+            Ok(desired.generation)
         });
         match synced {
             Ok(generation) => {
@@ -208,165 +239,233 @@ impl Installed {
             ..State::default()
         };
         state.ports.extend_from_slice(ports, GFP_KERNEL)?;
-        for key in self.rules.0.keys() {
-            state.keys.push(*key, GFP_KERNEL)?;
+        for (key, entry) in self.rules.0.iter() {
+            if entry.answers() {
+                state.keys.push(*key, GFP_KERNEL)?;
+            }
         }
         device.published().set(state);
         Ok(())
     }
+}
 
-    /// Brings the card from what it has to what is desired.
-    fn apply(
-        &mut self,
-        desired: &Tree<ListenRule>,
-        ifindex: i32,
-        commands: &mut dyn Commands,
-    ) -> Result {
-        self.remove_others(desired, ifindex, commands)?;
-        self.replace_changed(desired, commands)?;
-        self.add_missing(desired, ifindex, commands)
+/// What has become of a rule.
+enum Added {
+    /// The card has it.
+    Yes,
+    /// The card refuses this rule.
+    No,
+    /// The card has no room.
+    Full,
+}
+
+/// Brings a card from what it has to what is desired.
+struct Change<'a> {
+    rules: &'a mut Tree,
+    ifindex: i32,
+    commands: &'a mut dyn Commands,
+}
+
+impl Change<'_> {
+    fn apply(&mut self, desired: &Desired) -> Result {
+        self.retire_others(desired)?;
+        // Before the rules for any address, which would answer for these listeners of the host.
+        let uncovered = self.add_to_host(desired)?;
+        self.replace_changed(desired, &uncovered)?;
+        self.add_missing(desired, &uncovered)
     }
 
-    fn remove_others(
-        &mut self,
-        desired: &Tree<ListenRule>,
-        ifindex: i32,
-        commands: &mut dyn Commands,
-    ) -> Result {
+    /// Adds the rules that pass SYNs to the host. Returns the keys with any address for which the
+    /// card must not answer, since it did not take all of these rules.
+    fn add_to_host(&mut self, desired: &Desired) -> Result<RBTree<Key, ()>> {
+        let mut uncovered = RBTree::new();
+        let mut full = false;
+        for (key, wanted) in desired.rules.iter().filter(|(_, rule)| is_to_host(rule)) {
+            if self.rules.0.get(key).is_some() {
+                continue;
+            }
+            let added = match full {
+                true => Added::Full,
+                false => self.add(key, wanted)?,
+            };
+            full = matches!(added, Added::Full);
+            if !matches!(added, Added::Yes) {
+                let any = key.with_any_address();
+                drop(uncovered.try_create_and_insert(any, (), GFP_KERNEL)?);
+            }
+        }
+        Ok(uncovered)
+    }
+
+    fn add_missing(&mut self, desired: &Desired, uncovered: &RBTree<Key, ()>) -> Result {
+        for (key, wanted) in desired.rules.iter() {
+            if is_to_host(wanted) || uncovered.get(key).is_some() || self.rules.0.get(key).is_some()
+            {
+                continue;
+            }
+            // The next ones would not fare better.
+            if matches!(self.add(key, wanted)?, Added::Full) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Retires rules that are not desired. A rule whose key still has a listener is kept for
+    /// pending handshakes: the listener takes them.
+    fn retire_others(&mut self, desired: &Desired) -> Result {
         let mut others: KVVec<Key> = KVVec::new();
         for key in self.rules.0.keys() {
-            if desired.0.get(key).is_none() {
+            if desired.rules.get(key).is_none() {
                 others.push(*key, GFP_KERNEL)?;
             }
         }
         for key in &others {
-            if let Some((rule, handle)) = self.rules.0.get(key) {
-                commands.remove(*handle)?;
-                trace::listener(ifindex, rule, false);
-                count(Counter::rules_removed);
-                self.rules.0.remove(key);
+            let Some(entry) = self.rules.0.get(key) else {
+                continue;
+            };
+            if desired.host.get(key).is_none() || entry.has_expired() {
+                self.remove(key)?;
+            } else {
+                self.leave_to_host(key)?;
             }
         }
         Ok(())
     }
 
-    /// Handshakes under way with the old rule may fail, if what it had promised is part of their cookie.
-    fn replace_changed(
-        &mut self,
-        desired: &Tree<ListenRule>,
-        commands: &mut dyn Commands,
-    ) -> Result {
-        for (key, (rule, handle)) in self.rules.0.iter_mut() {
-            let Some(wanted) = desired.0.get(key) else {
-                continue;
-            };
-            let wanted = ListenRule {
-                ts_offset: rule.ts_offset,
-                ..*wanted
-            };
-            if wanted != *rule {
-                commands.replace(*handle, &wanted)?;
-                count(Counter::rules_replaced);
-                *rule = wanted;
+    fn remove(&mut self, key: &Key) -> Result {
+        if let Some(entry) = self.rules.0.get(key) {
+            self.commands.remove(entry.handle)?;
+            if entry.answers() {
+                trace::listener(self.ifindex, &entry.rule, false);
             }
+            count(Counter::rules_removed);
+            self.rules.0.remove(key);
         }
         Ok(())
     }
 
-    fn add_missing(
-        &mut self,
-        desired: &Tree<ListenRule>,
-        ifindex: i32,
-        commands: &mut dyn Commands,
-    ) -> Result {
-        for (key, wanted) in desired.0.iter() {
-            if self.rules.0.get(key).is_some() {
-                continue;
-            }
+    /// Has the card pass the SYNs of `key` to the host, and go on with pending handshakes until
+    /// they expire.
+    fn leave_to_host(&mut self, key: &Key) -> Result {
+        let Some(entry) = self.rules.0.get_mut(key) else {
+            return Ok(());
+        };
+        if entry.answers() {
             let rule = ListenRule {
-                ts_offset: u32::from_le_bytes(sock::random()).into(),
+                flags: (entry.rule.flags.get() | rule::SYN_TO_HOST).into(),
+                ..entry.rule
+            };
+            match self.commands.replace(entry.handle, &rule) {
+                Ok(()) => {}
+                // The card does not know the flag.
+                Err(err) if err == EINVAL => return self.remove(key),
+                Err(err) => return Err(err),
+            }
+            trace::listener(self.ifindex, &entry.rule, false);
+            count(Counter::rules_to_host);
+            entry.rule = rule;
+        }
+        if entry.until.is_none() {
+            entry.until = Some(sock::coarse_ms().wrapping_add(COOKIE_LIFE_S * 1000));
+        }
+        Ok(())
+    }
+
+    /// Pending handshakes of a rule that changes may fail, if their cookies depend on its options.
+    fn replace_changed(&mut self, desired: &Desired, uncovered: &RBTree<Key, ()>) -> Result {
+        // Whether the rule stays after its pending handshakes have expired.
+        let mut to_host: KVVec<(Key, bool)> = KVVec::new();
+        for (key, entry) in self.rules.0.iter_mut() {
+            let Some(wanted) = desired.rules.get(key) else {
+                continue;
+            };
+            if uncovered.get(key).is_some() {
+                to_host.push((*key, false), GFP_KERNEL)?;
+                continue;
+            }
+            if is_to_host(wanted) {
+                // With its own options, on which the cookies of pending handshakes depend.
+                to_host.push((*key, true), GFP_KERNEL)?;
+                continue;
+            }
+            let wanted = ListenRule {
+                ts_offset: entry.rule.ts_offset,
                 ..*wanted
             };
-            let place = RBTreeNodeReservation::new(GFP_KERNEL)?;
-            match commands.add(&rule) {
+            if wanted != entry.rule {
+                self.commands.replace(entry.handle, &wanted)?;
+                count(Counter::rules_replaced);
+                if !entry.answers() {
+                    trace::listener(self.ifindex, &wanted, true);
+                }
+                entry.rule = wanted;
+            }
+            entry.until = None;
+        }
+        for (key, stays) in &to_host {
+            self.leave_to_host(key)?;
+            if let Some(entry) = self.rules.0.get_mut(key).filter(|_| *stays) {
+                entry.until = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a rule for `key`, for which the card has none.
+    fn add(&mut self, key: &Key, wanted: &ListenRule) -> Result<Added> {
+        // Pending handshakes of the rule for any address may be for this one, and go on with the
+        // same timestamps.
+        let ts_offset = match self.rules.0.get(&key.with_any_address()) {
+            Some(entry) if is_to_host(wanted) => entry.rule.ts_offset,
+            _ => u32::from_le_bytes(sock::random()).into(),
+        };
+        let rule = ListenRule {
+            ts_offset,
+            ..*wanted
+        };
+        let place = RBTreeNodeReservation::new(GFP_KERNEL)?;
+        loop {
+            match self.commands.add(&rule) {
                 Ok(handle) => {
-                    let old = self.rules.0.insert(place.into_node(*key, (rule, handle)));
-                    drop(old);
+                    let entry = Entry {
+                        rule,
+                        handle,
+                        until: None,
+                    };
+                    if entry.answers() {
+                        trace::listener(self.ifindex, &rule, true);
+                    } else {
+                        count(Counter::rules_to_host);
+                    }
+                    drop(self.rules.0.insert(place.into_node(*key, entry)));
                     count(Counter::rules_added);
-                    trace::listener(ifindex, &rule, true);
+                    return Ok(Added::Yes);
                 }
-                // The next ones would not fare better.
+                // A rule that is kept for pending handshakes makes room.
                 Err(err) if err == ENOSPC => {
-                    count(Counter::rules_table_full);
-                    break;
+                    let mut rules = self.rules.0.iter();
+                    let over = rules.find(|(_, entry)| entry.until.is_some());
+                    let Some(over) = over.map(|(key, _)| *key) else {
+                        count(Counter::rules_table_full);
+                        return Ok(Added::Full);
+                    };
+                    self.remove(&over)?;
                 }
-                // This rule only; the others are no worse for it.
-                Err(err) if err == EINVAL => count(Counter::rules_failed),
+                // The card refuses this rule only.
+                Err(err) if err == EINVAL => {
+                    count(Counter::rules_failed);
+                    return Ok(Added::No);
+                }
                 Err(err) => {
                     count(Counter::rules_failed);
                     return Err(err);
                 }
             }
         }
-        Ok(())
     }
 }
 
-/// The rules that a card with these ports ought to have, and the generation of the list. Listeners that share a
-/// port (`SO_REUSEPORT`) share a rule, which promises no more than each of them.
-fn desired(ports: &[Port]) -> Result<(u64, Tree<ListenRule>)> {
-    let mut found: KVVec<(Key, ListenRule)> = KVVec::new();
-    let generation = loop {
-        let room = found.capacity();
-        let mut needed = 0;
-        found.clear();
-        let generation = listen::for_each(|listener| {
-            for port in ports {
-                for wanted in listener.rules_at(port) {
-                    needed += 1;
-                    // What does not fit is counted, for the next round.
-                    let rule = (Key::new(wanted, port), rule_at(wanted, port));
-                    let _ = found.push_within_capacity(rule);
-                }
-            }
-        });
-        if needed <= room {
-            break generation;
-        }
-        found.reserve(needed, GFP_KERNEL)?;
-    };
-    let mut desired = Tree::new();
-    for (key, rule) in found {
-        match desired.0.get_mut(&key) {
-            Some(have) => share(have, &rule),
-            None => desired.insert(key, rule)?,
-        }
-    }
-    Ok((generation, desired))
-}
-
-/// Has `rule` promise no more than `other`.
-fn share(rule: &mut ListenRule, other: &ListenRule) {
-    rule.window = rule.window.get().min(other.window.get()).into();
-    rule.mss = rule.mss.get().min(other.mss.get()).into();
-    rule.wscale = rule.wscale.min(other.wscale);
-    rule.flags = (rule.flags.get() & other.flags.get()).into();
-}
-
-/// What a listener wants, completed for `port`.
-fn rule_at(wanted: &ListenRule, port: &Port) -> ListenRule {
-    let headers = match wanted.family {
-        4 => HEADERS_V4,
-        _ => HEADERS_V6,
-    };
-    let mss = port.mtu.saturating_sub(headers).min(u16::MAX.into()) as u16;
-    let [outer, inner] = port.vlans;
-    ListenRule {
-        vlan_outer: outer.into(),
-        vlan_inner: inner.into(),
-        mss: mss.into(),
-        // The host rounds the window down to whole segments of the client's size.
-        window: wanted.window.get().saturating_sub(mss).max(mss).into(),
-        ..*wanted
-    }
+fn is_to_host(rule: &ListenRule) -> bool {
+    rule.flags.get() & rule::SYN_TO_HOST != 0
 }

@@ -107,6 +107,8 @@ pub(crate) mod reason {
     pub(crate) const NO_MEMORY: u32 = 12;
     /// The namespace has as many listeners with cards as `net.acceltcp.quota_listeners` allows.
     pub(crate) const QUOTA: u32 = 13;
+    /// Another listener, which the host serves, gets the SYNs.
+    pub(crate) const OTHER_LISTENER: u32 = 14;
 }
 
 /// What a socket asks for; its children share it until they ask for something else.

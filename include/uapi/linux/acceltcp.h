@@ -125,5 +125,6 @@ struct acceltcp_splice_info {
 #define ACCELTCP_REASON_PENDING		9	/* a card has not been told yet */
 #define ACCELTCP_REASON_DISABLED	11	/* net.acceltcp.offloads does not have it */
 #define ACCELTCP_REASON_QUOTA		13	/* net.acceltcp.quota_listeners is used up */
+#define ACCELTCP_REASON_OTHER_LISTENER	14	/* another listener gets the SYNs */
 
 #endif

@@ -57,6 +57,8 @@ enum acceltcp_offload_flag {
  * @ACCELTCP_HOST_REASON_NO_MEMORY: The host had no memory; it tries again.
  * @ACCELTCP_HOST_REASON_QUOTA: The namespace has as many as
  *   net.acceltcp.quota_listeners allows.
+ * @ACCELTCP_HOST_REASON_OTHER_LISTENER: Another listener, which the host
+ *   serves, gets the SYNs.
  */
 enum acceltcp_host_reason {
 	ACCELTCP_HOST_REASON_NONE,
@@ -73,6 +75,7 @@ enum acceltcp_host_reason {
 	ACCELTCP_HOST_REASON_DISABLED,
 	ACCELTCP_HOST_REASON_NO_MEMORY,
 	ACCELTCP_HOST_REASON_QUOTA,
+	ACCELTCP_HOST_REASON_OTHER_LISTENER,
 };
 
 /**

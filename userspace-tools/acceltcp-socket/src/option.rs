@@ -42,6 +42,8 @@ pub enum Reason {
     Disabled,
     /// Its namespace has as many listeners with cards as it may (`net.acceltcp.quota_listeners`).
     Quota,
+    /// Another listener, which the host serves, gets the SYNs.
+    OtherListener,
     /// A reason that this version does not know.
     Other(u32),
 }
@@ -61,6 +63,7 @@ impl From<u32> for Reason {
             uapi::ACCELTCP_REASON_PENDING => Self::Pending,
             uapi::ACCELTCP_REASON_DISABLED => Self::Disabled,
             uapi::ACCELTCP_REASON_QUOTA => Self::Quota,
+            uapi::ACCELTCP_REASON_OTHER_LISTENER => Self::OtherListener,
             other => Self::Other(other),
         }
     }
@@ -81,6 +84,7 @@ impl fmt::Display for Reason {
             Self::Pending => "the card has not been told yet",
             Self::Disabled => "net.acceltcp.offloads does not have setup",
             Self::Quota => "net.acceltcp.quota_listeners is used up",
+            Self::OtherListener => "another listener gets the SYNs",
             Self::Other(number) => return write!(f, "reason {number}"),
         })
     }

@@ -53,6 +53,8 @@ pub const ACCELTCP_REASON_PENDING: u32 = 9;
 pub const ACCELTCP_REASON_DISABLED: u32 = 11;
 /// The sysctl `net.acceltcp.quota_listeners` allows no more.
 pub const ACCELTCP_REASON_QUOTA: u32 = 13;
+/// Another listener, which the host serves, gets the SYNs.
+pub const ACCELTCP_REASON_OTHER_LISTENER: u32 = 14;
 
 /// `struct acceltcp_status`.
 #[repr(C)]

@@ -211,6 +211,8 @@ enumeration! {
         NoMemory = ACCELTCP_HOST_REASON_NO_MEMORY, "no-memory";
         /// Its namespace has as many as it may.
         Quota = ACCELTCP_HOST_REASON_QUOTA, "quota";
+        /// Another listener, which the host serves, gets the SYNs.
+        OtherListener = ACCELTCP_HOST_REASON_OTHER_LISTENER, "other-listener";
     }
 }
 
@@ -236,6 +238,9 @@ impl Reason {
             Self::Disabled => "the sysctl net.acceltcp.offloads does not have it",
             Self::NoMemory => "the host had no memory; it tries again",
             Self::Quota => "its namespace has as many as the sysctl net.acceltcp.quota_listeners allows",
+            Self::OtherListener => {
+                "another listener of the port gets the SYNs, and the host serves that one; give it to the card, too"
+            }
             Self::Unknown(_) => "this tool is older than the module",
         }
     }

@@ -71,6 +71,8 @@ numbers! {
     ACCELTCP_HOST_REASON_NO_MEMORY: u32 = 12;
     /// Why the host sets connections up: quota.
     ACCELTCP_HOST_REASON_QUOTA: u32 = 13;
+    /// Why the host sets connections up: other-listener.
+    ACCELTCP_HOST_REASON_OTHER_LISTENER: u32 = 14;
 
     /// Memory of a card: sram.
     ACCELTCP_MEMORY_SRAM: u32 = 0;

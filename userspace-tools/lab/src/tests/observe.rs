@@ -11,7 +11,10 @@ use anyhow::{ensure, Context as _, Result};
 
 use serde_json::Value;
 
-use crate::session::{patience, Action, Cmd, Process, Session};
+use crate::{
+    report::offload::TOOL,
+    session::{patience, Action, Cmd, Process, Session},
+};
 
 /// Time for what the card and the driver do by themselves.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +37,26 @@ pub(super) fn counter_until(
             "{name} stays at {value}"
         );
         thread::sleep(INTERVAL);
+    }
+}
+
+/// Waits until `good` holds for the number of rules with which the card answers SYNs.
+/// `nic.table.listeners.used` also counts rules that pass SYNs to the host.
+pub(super) fn answering_until(session: &Session, good: impl Fn(u64) -> bool) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let text = session.guest().run_ok(format!("{TOOL} -j status"))?;
+        let status: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+        let count = status["devices"][0]["rules"].as_u64();
+        let count = count.with_context(|| text.clone())?;
+        if good(count) {
+            return Ok(());
+        }
+        ensure!(
+            start.elapsed() < patience(PATIENCE),
+            "the card answers with {count} rules"
+        );
+        thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -203,6 +203,23 @@ def accepted(name):
     return {"connections": listeners[name].accepted, "errors": listeners[name].errors}
 
 
+def wait_accepted(name, count, seconds=20):
+    """Waits until a listener has accepted `count` connections."""
+    end = time.monotonic() + seconds
+    while len(listeners[name].accepted) < count:
+        if time.monotonic() > end:
+            raise RuntimeError(f"{len(listeners[name].accepted)} of {count} were accepted")
+        time.sleep(0.01)
+
+
+def drop(name):
+    """Closes a listener, and ignores errors of its connections."""
+    listener = listeners.pop(name)
+    listener.closing = True
+    listener.notify()
+    listener.join(20)
+
+
 def close(name):
     """Closes a listener, and ends when its last connection has ended."""
     listener = listeners.pop(name)

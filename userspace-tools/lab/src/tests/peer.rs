@@ -28,6 +28,7 @@ pub(super) mod reason {
     pub(in super::super) const AUTHENTICATED: u32 = 5;
     pub(in super::super) const SYNCOOKIES: u32 = 7;
     pub(in super::super) const FORWARDING: u32 = 8;
+    pub(in super::super) const OTHER_LISTENER: u32 = 14;
 }
 
 /// What an end of a connection knows of it (`TCP_INFO`).

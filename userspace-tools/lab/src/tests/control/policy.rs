@@ -6,7 +6,7 @@ use anyhow::{ensure, Context as _, Result};
 use nix::libc::SIGTERM;
 
 use super::{
-    super::observe::{counter_until, guest_until, statistic, PATIENCE},
+    super::observe::{answering_until, counter_until, guest_until, statistic, PATIENCE},
     Context,
 };
 use crate::{
@@ -152,8 +152,7 @@ pub(super) fn policy(context: &Context<'_>) -> Result<()> {
         let set = format!("sysctl -q -w net.acceltcp.offloads={value}");
         session.guest().run_ok(set)
     };
-    let rules =
-        |wanted: &dyn Fn(u64) -> bool| counter_until(&session, "nic.table.listeners.used", wanted);
+    let rules = |wanted: &dyn Fn(u64) -> bool| answering_until(&session, wanted);
     switch(0)?;
     rules(&|used| used == 0)?;
     ensure!(

@@ -6,7 +6,7 @@ use anyhow::{ensure, Result};
 use serde_json::json;
 
 use super::{
-    agree, counter_until,
+    agree, answering_until, counter_until,
     peer::{reason, Peer},
     statistic, Context,
 };
@@ -34,9 +34,9 @@ pub(super) fn changes(context: &Context<'_>) -> Result<()> {
     ] {
         let left = if setting.contains("nic0") { 1 } else { 0 };
         guest.run_ok(format!("sysctl -w {setting}={other}"))?;
-        counter_until(&session, RULES, |used| used == left)?;
+        answering_until(&session, |rules| rules == left)?;
         guest.run_ok(format!("sysctl -w {setting}={}", 1 - other))?;
-        counter_until(&session, RULES, |used| used == 2)?;
+        answering_until(&session, |rules| rules == 2)?;
     }
     // A bridge takes the frames, which may be for anyone behind it.
     guest.run_ok("ip link add br0 type bridge && ip link set nic0 master br0")?;

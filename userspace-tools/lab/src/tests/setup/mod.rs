@@ -22,7 +22,7 @@ mod vlan;
 use anyhow::{ensure, Result};
 
 use super::{
-    observe::{counter_until, guest_until, statistic},
+    observe::{answering_until, counter_until, guest_until, statistic},
     peer::{self, Connection},
     Context, LabTest, LONG,
 };
@@ -141,6 +141,24 @@ pub(super) fn tests() -> Vec<LabTest> {
             "SO_REUSEPORT groups of which not all members ask, or can take a connection",
             240,
             mixed::groups,
+        ),
+        case(
+            "addresses",
+            "listeners for an address, a device or a family that the host prefers to one for any address",
+            300,
+            mixed::addresses,
+        ),
+        case(
+            "options-shared",
+            "SO_REUSEPORT groups whose members ask for different offloads",
+            240,
+            mixed::options,
+        ),
+        case(
+            "removed",
+            "a listener takes pending handshakes after it has stopped asking",
+            240,
+            mixed::removed,
         ),
         case(
             "simultaneous",

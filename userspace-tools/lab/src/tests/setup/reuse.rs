@@ -6,7 +6,7 @@ use anyhow::{ensure, Result};
 use serde_json::{json, Value};
 
 use super::{
-    counter_until, guest_until,
+    answering_until, guest_until,
     peer::{raw_targets, reason, Peer},
     statistic, Context,
 };
@@ -75,7 +75,7 @@ fn half_open(session: &Session, server: &mut Peer, raw: &mut Peer, target: &Valu
     let delivered = statistic(session, "setup_delivered")?;
     let (before, _) = found(server)?;
     server.ask(&json!({"do": "offload", "name": "a", "flags": 0}))?;
-    counter_until(session, "nic.table.listeners.used", |used| used == 0)?;
+    answering_until(session, |rules| rules == 0)?;
     raw.ask(&syn(target, "half", 40001))?;
     server.ask(&json!({"do": "offload", "name": "a", "flags": 1}))?;
     server.wait_status("a", reason::NONE)?;
