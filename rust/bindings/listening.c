@@ -125,6 +125,7 @@ u32 acceltcp_dump_listeners(const u64 *ports,
 				to[found].group =
 					rcu_access_pointer(sk->sk_reuseport_cb);
 				to[found].net = sock_net(sk);
+				to[found].mptcp = sk_is_mptcp(sk);
 			}
 			found++;
 		}

@@ -28,6 +28,7 @@ struct acceltcp_listen_entry {
 	const void *sk;
 	const void *group;	/* SO_REUSEPORT group, or NULL */
 	const struct net *net;
+	bool mptcp;
 };
 
 /* Bits of a bitmap of ports. */

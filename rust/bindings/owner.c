@@ -195,37 +195,34 @@ static bool acceltcp_is_eligible(const struct sock *sk)
 }
 
 /*
- * Returns @sk if it can take the handshake of @frame, else a member of its
- * SO_REUSEPORT group that can, else NULL. Another member is as good: the group
- * has not chosen one for the SYN, which the card has answered. Called in an RCU
- * read section; takes no reference.
+ * Returns true if @sk and each member of its SO_REUSEPORT group can take the
+ * handshake of @frame: whichever of them has the request socket, inet_steal_sock()
+ * chooses among them again, by a hash that need not be that of the lookup before.
+ * A multipath TCP listener would take the request socket for one of its own,
+ * which is larger. Called in an RCU read section.
  */
-static struct sock *acceltcp_eligible(struct sock *sk,
-				      const struct acceltcp_frame *frame)
+static bool acceltcp_all_eligible(const struct sock *sk,
+				  const struct acceltcp_frame *frame)
 {
 	const struct sock_reuseport *group;
-	unsigned int count, first, i;
-	struct sock *member;
+	const struct sock *member;
+	unsigned int count, i;
 
 	/* cookie_v4_check() and cookie_v6_check() refuse the frame then. */
 	if (!READ_ONCE(frame->net->ipv4.sysctl_tcp_syncookies))
-		return NULL;
-	if (acceltcp_is_eligible(sk))
-		return sk;
+		return false;
+	if (!acceltcp_is_eligible(sk))
+		return false;
 	group = rcu_dereference(sk->sk_reuseport_cb);
 	count = group ? READ_ONCE(group->num_socks) : 0;
-	if (!count)
-		return NULL;
 	/* Pairs with smp_wmb() in __reuseport_add_sock(). */
 	smp_rmb();
-	/* The members that can share the connections of those that cannot. */
-	first = frame->snt_isn % count;
 	for (i = 0; i < count; i++) {
-		member = READ_ONCE(group->socks[(first + i) % count]);
-		if (member && acceltcp_is_eligible(member))
-			return member;
+		member = READ_ONCE(group->socks[i]);
+		if (member && sk_is_mptcp(member))
+			return false;
 	}
-	return NULL;
+	return true;
 }
 
 /*
@@ -306,8 +303,10 @@ enum acceltcp_owner acceltcp_owner_of(struct sk_buff *skb,
 	sk = acceltcp_listener(&frame);
 	if (!sk)
 		return ACCELTCP_OWNER_NONE;
-	*listener = acceltcp_eligible(sk, &frame);
-	return *listener ? ACCELTCP_OWNER_LISTENER : ACCELTCP_OWNER_INELIGIBLE;
+	if (!acceltcp_all_eligible(sk, &frame))
+		return ACCELTCP_OWNER_INELIGIBLE;
+	*listener = sk;
+	return ACCELTCP_OWNER_LISTENER;
 }
 
 /* Of the connection that a frame belongs to, whose data starts at the network header. */

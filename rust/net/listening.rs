@@ -102,6 +102,11 @@ impl ListenEntry {
         NetId::from_raw(self.0.net)
     }
 
+    /// It belongs to multipath TCP.
+    pub(crate) fn is_mptcp(&self) -> bool {
+        self.0.mptcp
+    }
+
     /// What decides on its rule.
     pub(crate) fn info(&self) -> ListenerInfo {
         ListenerInfo::from_raw(self.0.info)

@@ -33,10 +33,10 @@ counters! {
     /// Frames for a port on which nobody listens any more.
     setup_no_listener,
     /// Delivered connections of a listener that does not ask for setup: others of its group do, or
-    /// it did before.
+    /// it did before. Of a group one member is looked at; the TCP stack may choose another one.
     setup_not_asked,
-    /// Frames for a listener that cannot take the handshake: multipath TCP, or
-    /// `net.ipv4.tcp_syncookies` is 0.
+    /// Frames for a listener that cannot take the handshake: multipath TCP, it or a member of its
+    /// group, or `net.ipv4.tcp_syncookies` is 0.
     setup_ineligible,
     /// Frames dropped as the accept queue was full; the client tries again.
     setup_queue_full,

@@ -7,8 +7,8 @@
 //! Within each of these two it takes the listener with the highest score, and the first of several;
 //! the search ends at the first `SO_REUSEPORT` group whose score exceeds those before it. Which
 //! member of a group gets a SYN depends on the packet. So the device answers for a group if one
-//! member asks, with options that all members support, and the member that the lookup chooses for
-//! the ACK gets the connection. `BPF_SK_LOOKUP` programs run for the ACK only.
+//! member asks, with options that all members support, unless a member cannot take a handshake
+//! (multipath TCP), and the member that the lookup chooses for the ACK gets the connection. `BPF_SK_LOOKUP` programs run for the ACK only.
 
 use super::{
     listen_table::{
@@ -106,6 +106,10 @@ impl<'s> Members<'s> {
     /// The rule with which a device can answer for all members; `None` if no member asks, or the
     /// device must not answer.
     fn rule(&self) -> Option<ListenRule> {
+        // The TCP stack might choose it for the ACK.
+        if self.iter().any(|one| one.listener.mptcp) {
+            return None;
+        }
         let asking = self
             .iter()
             .find(|one| one.listener.asks && !rules::is_refused(one.rule, one.port))?;

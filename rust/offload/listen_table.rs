@@ -54,6 +54,8 @@ pub(super) struct Candidate {
     pub(super) group: usize,
     /// It asks for setup, and is eligible.
     pub(super) asks: bool,
+    /// It belongs to multipath TCP, and cannot take a handshake.
+    pub(super) mptcp: bool,
     /// The options of its SYN-ACKs, for each family that it accepts.
     rules: Rules,
     port: u16,
@@ -77,6 +79,7 @@ impl Candidate {
             id: entry.id(),
             group: entry.group(),
             asks: asking.is_some(),
+            mptcp: entry.is_mptcp(),
             rules: asking.unwrap_or_else(|| template::rules(&info, 0)),
             port: info.port,
             place,

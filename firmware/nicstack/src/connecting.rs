@@ -25,7 +25,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Words in a set.
 const WAYS: usize = 4;
 /// Maximum number of words in the table.
-const MOST: usize = 1024;
+const MOST: usize = 512;
 
 const TIME_MASK: u64 = 0xff;
 const TAG_SHIFT: u32 = 8;

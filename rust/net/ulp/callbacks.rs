@@ -133,6 +133,7 @@ pub(super) unsafe extern "C" fn unhash<U: Ulp>(sk: *mut bindings::sock) {
     // SAFETY: The socket is alive.
     let sk = unsafe { socket(sk) };
     let base = base(sk.family());
+    let mut removed = false;
     // SAFETY: The socket is alive.
     let ops = unsafe { bindings::acceltcp_ulp_ops(sk.as_raw()) };
     if ops != U::ops().ulp().cast_const() {
@@ -142,14 +143,16 @@ pub(super) unsafe extern "C" fn unhash<U: Ulp>(sk: *mut bindings::sock) {
     } else if sk.is_listening() {
         // SAFETY: `tcp_set_state()` is called with the lock of a listening socket, and changes the state behind this.
         let mut sk = unsafe { Locked::new(sk) };
-        if UlpLocked::<U>::new(&mut sk).is_some_and(|locked| locked.remove_listener()) {
-            U::closed();
-        }
+        removed = UlpLocked::<U>::new(&mut sk).is_some_and(|locked| locked.remove_listener());
     }
     // SAFETY: The base has this operation.
     unsafe {
         if let Some(unhash) = (*base).unhash {
             unhash(sk.as_raw());
         }
+    }
+    // Who looks then must not find it among the listeners of the kernel's table that do not ask.
+    if removed {
+        U::closed();
     }
 }

@@ -80,7 +80,7 @@ class Client:
             return None
         return tcp if tcp[:4] == self.ports[2:] + self.ports[:2] else None
 
-    def receive(self, good, seconds=20):
+    def receive(self, good, seconds=60):
         """The first segment to this client for which `good` holds: its flags, seq, ack and data."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:

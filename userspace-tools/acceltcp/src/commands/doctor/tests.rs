@@ -78,6 +78,7 @@ fn facts() -> Facts {
         devices: vec![card],
         sockets,
         rules: Vec::new(),
+        sockmaps: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{ensure, Context as _, Result};
 use serde_json::{json, Value};
 
 use super::{
-    counter_until, guest_until,
+    answering_until, guest_until,
     peer::{raw_targets, Peer},
     statistic, Context,
 };
@@ -63,7 +63,7 @@ pub(super) fn queued(context: &Context<'_>) -> Result<()> {
     guest.run_ok(format!("echo 1 > {TRACING}/events/queued/enable"))?;
     server.listen(&json!({"name": "a", "port": FRONT}))?;
     ends.ask(&json!({"do": "listen", "name": "l", "port": CLOSING, "flags": 1}))?;
-    counter_until(&session, "nic.table.listeners.used", |used| used == 4)?;
+    answering_until(&session, |rules| rules == 4)?;
     for (family, target) in targets.iter().enumerate() {
         replaced(&session, &mut raw, target)?;
         time_wait(&session, &mut ends, &mut raw, target)?;
