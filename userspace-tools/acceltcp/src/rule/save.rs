@@ -68,7 +68,7 @@ mod tests {
 --offload setup,teardown
 --port 80 --offload none
 --port 80-90 --address 10.0.0.0/8 --dev lo --uid root --offload setup,defer --max-data 1460 --priority 3
---address ::1 --dev \"not there\" --uid 4000000000 --cgroup \"/with 'space\" --offload teardown,no-hold
+--address ::1 --dev 'not there' --uid 4000000000 --cgroup \"/with 'space\" --offload teardown,no-hold
 ";
         let saved: Vec<String> = parse("rules", text)
             .unwrap()
