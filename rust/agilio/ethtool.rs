@@ -21,9 +21,13 @@ use crate::net::{
         Operations,
         Rings,
         Rxfh, //
-    }, //
+    },
+    pernet::Net, //
 };
-use crate::offload::counters;
+use crate::offload::{
+    counters,
+    netns::Netns, //
+};
 use acceltcp_abi::regs::{
     self,
     ctrl,
@@ -138,7 +142,7 @@ impl Operations for Vnic<'_> {
         }
     }
 
-    fn stat_values(dev: &Device<Self>, values: &mut [u64]) {
+    fn stat_values(dev: &Device<Self>, net: Net<'_>, values: &mut [u64]) {
         let vnic = dev.private();
         let (credits, pairs) = vnic.card.accounts();
         let [with_card, flows, buffers] = credits.gauges();
@@ -180,8 +184,11 @@ impl Operations for Vnic<'_> {
             }
         }
         let offload = next(counters::NAMES.len());
-        for (value, counter) in offload.into_iter().flatten().zip(counters::values()) {
-            *value = counter;
+        if let Some(netns) = Netns::peek(net) {
+            let counters = netns.counters().values();
+            for (value, counter) in offload.into_iter().flatten().zip(counters) {
+                *value = counter;
+            }
         }
     }
 

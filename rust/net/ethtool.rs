@@ -4,14 +4,18 @@
 //!
 //! C header: [`include/linux/ethtool.h`](srctree/include/linux/ethtool.h)
 
-use super::device::{
-    Device,
-    Driver, //
+use super::{
+    device::{
+        Device,
+        Driver, //
+    },
+    pernet::Net, //
 };
 use crate::bindings;
 use core::{
     fmt::Write,
-    marker::PhantomData, //
+    marker::PhantomData,
+    ptr::NonNull, //
 };
 use kernel::{
     error::from_result,
@@ -96,8 +100,8 @@ pub(crate) trait Operations: Driver {
     /// Names of the statistics.
     fn stat_names(dev: &Device<Self>, names: &mut Names);
 
-    /// Values of the statistics, in the order of their names.
-    fn stat_values(dev: &Device<Self>, values: &mut [u64]);
+    /// Values of the statistics, in the order of their names. `net` is the device's namespace.
+    fn stat_values(dev: &Device<Self>, net: Net<'_>, values: &mut [u64]);
 
     /// Runs the self-tests; leaves 0 in `results` where one passes.
     fn self_test(dev: &Device<Self>, results: &mut [u64]);
@@ -280,7 +284,13 @@ unsafe extern "C" fn get_ethtool_stats<T: Operations>(
     // SAFETY: The core has allocated and zeroed as many values as `get_sset_count()` said, and notes the
     // number in `n_stats`.
     let values = unsafe { core::slice::from_raw_parts_mut(data, (*stats).n_stats as usize) };
-    T::stat_values(dev, values);
+    // SAFETY: The device is registered and the RTNL held, see `device()`, so that it stays in its
+    // namespace for the call. Devices leave a namespace before the `exit` operations of subsystems.
+    let net = unsafe {
+        let net = bindings::acceltcp_dev_net(dev.as_raw());
+        Net::from_raw(NonNull::new_unchecked(net.cast_mut()))
+    };
+    T::stat_values(dev, net, values);
 }
 
 /// # Safety

@@ -7,6 +7,7 @@ use super::{
     global::global,
     pernet::{
         self,
+        Net,
         NetExit, //
     },
     request_sock::{
@@ -53,8 +54,8 @@ pub(crate) trait LocalIn: 'static {
     /// Looks at a frame.
     fn local_in(frame: &mut Incoming<'_>) -> Verdict;
 
-    /// Takes a frame away.
-    fn stolen(frame: SkBuff);
+    /// Takes a frame of `net` away.
+    fn stolen(frame: SkBuff, net: Net<'_>);
 }
 
 /// Softirqs are off on this CPU until it is dropped.
@@ -101,6 +102,13 @@ impl<'a> Incoming<'a> {
     /// The frame, whose data starts at the network header.
     pub(crate) fn skb(&mut self) -> &mut SkBuff {
         self.skb
+    }
+
+    /// The namespace that receives the frame.
+    pub(crate) fn namespace(&self) -> Net<'a> {
+        // SAFETY: `net` is that of the hook's state, hence not null, and alive for `'a` by the type
+        // invariant. `Exit`, a `pre_exit` operation, waits for frames within the hooks.
+        unsafe { Net::from_raw(NonNull::new_unchecked(self.net.as_raw().cast_mut())) }
     }
 
     /// The key of the connection that the frame would belong to, see [`super::closing::Closing`], and its sequence
@@ -351,7 +359,10 @@ unsafe extern "C" fn callback<H: LocalIn>(
         Verdict::Accept => bindings::NF_ACCEPT,
         Verdict::Drop => bindings::NF_DROP,
         Verdict::Steal => {
-            H::stolen(ManuallyDrop::into_inner(skb));
+            // SAFETY: The namespace of the hook, not null. `Exit`, a `pre_exit` operation, waits for
+            // frames within the hooks, so that it stays during the call.
+            let net = unsafe { Net::from_raw(NonNull::new_unchecked(net)) };
+            H::stolen(ManuallyDrop::into_inner(skb), net);
             bindings::NF_STOLEN
         }
     }

@@ -37,7 +37,13 @@ use kernel::{
     }, //
 };
 
-/// A network namespace that is alive for the lifetime of the reference.
+/// A network namespace.
+///
+/// # Invariants
+///
+/// The namespace and the data that pernet operations of this module keep for it stay for `'a`: it
+/// has references, or devices, or `'a` lies within an RCU read section that began before its
+/// `pre_exit` operations returned. The namespace core waits for a grace period before `exit`.
 #[derive(Clone, Copy)]
 pub(crate) struct Net<'a> {
     net: NonNull<bindings::net>,
@@ -47,8 +53,9 @@ pub(crate) struct Net<'a> {
 impl Net<'_> {
     /// # Safety
     ///
-    /// `net` must be alive for `'a`.
+    /// See the type's invariants.
     pub(super) unsafe fn from_raw(net: NonNull<bindings::net>) -> Self {
+        // INVARIANT: The safety requirement.
         Self {
             net,
             _net: PhantomData,
@@ -186,13 +193,20 @@ unsafe fn place<S: NetSettings<N>, const N: usize>(net: *const bindings::net) ->
     unsafe { bindings::net_generic(net, *S::id().0.get()).cast() }
 }
 
-/// The settings of a namespace. `ENODEV` when it is about to go.
+/// Returns a reference to the settings of a namespace. `ENODEV` when it is about to go.
 pub(crate) fn settings_of<S: NetSettings<N>, const N: usize>(net: Net<'_>) -> Result<Arc<S>> {
-    // SAFETY: The namespace is alive. The registration is there as long as there are sockets with the ULP, and operations of
-    // the netlink family, which are what settings are asked for by.
+    peek_settings::<S, N>(net).cloned().ok_or(ENODEV)
+}
+
+/// Returns the settings of a namespace without taking a reference. `None` when it is about to go.
+/// Any context.
+pub(crate) fn peek_settings<'a, S: NetSettings<N>, const N: usize>(
+    net: Net<'a>,
+) -> Option<&'a Arc<S>> {
+    // SAFETY: The namespace and its data stay for `'a` by the invariant of `Net`. The registration
+    // outlives sockets with the ULP, netfilter hooks, network devices of the driver, watches of
+    // their names, and operations of the netlink family, which are the ways to get here.
     unsafe { borrow::<S, N>(net.id().as_raw()) }
-        .cloned()
-        .ok_or(ENODEV)
 }
 
 /// # Safety

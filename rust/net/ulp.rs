@@ -154,8 +154,8 @@ pub(crate) trait Ulp: Send + Sync + Sized + 'static {
     /// locked).
     fn left(id: usize);
 
-    /// A connection has been given another ULP (process context).
-    fn gave_way();
+    /// `sk` has been given another ULP (process context).
+    fn gave_way(sk: Socket<'_>);
 
     /// Whether the first acknowledgement of a connection that a device has set up may wait for an answer, as it does
     /// later on in the connection (any context).

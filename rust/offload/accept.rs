@@ -8,11 +8,9 @@
 //! tells its metadata from that of XDP programs.
 
 use super::{
-    counters::{
-        count,
-        Counter, //
-    },
+    counters::Counter,
     late,
+    netns::Netns,
     socket::{
         flag,
         Options, //
@@ -24,6 +22,7 @@ use crate::net::{
         LocalIn,
         Verdict, //
     },
+    pernet::Net,
     request_sock::{
         self,
         Claim,
@@ -84,8 +83,8 @@ fn take_mark(skb: &mut SkBuff) -> Option<Handshake> {
 pub(super) struct Hook;
 
 impl LocalIn for Hook {
-    fn stolen(frame: SkBuff) {
-        late::give_back(frame, None);
+    fn stolen(frame: SkBuff, net: Net<'_>) {
+        late::give_back(frame, net, None);
     }
 
     fn local_in(frame: &mut Incoming<'_>) -> Verdict {
@@ -96,7 +95,7 @@ impl LocalIn for Hook {
                     return Verdict::Steal;
                 }
                 Some(_) => {
-                    count(Counter::late_other_path);
+                    Netns::count_in(frame.namespace(), Counter::late_other_path);
                     return Verdict::Drop;
                 }
                 None => {}
@@ -124,15 +123,17 @@ fn late_one(frame: &mut Incoming<'_>, handshake: Option<&Handshake>) -> Option<l
     if !late || frame.find_owner() {
         return None;
     }
-    count(Counter::teardown_late);
+    Netns::count_in(frame.namespace(), Counter::teardown_late);
     if handshake.is_some() {
-        count(Counter::teardown_copies);
+        Netns::count_in(frame.namespace(), Counter::teardown_copies);
     }
     Some(found)
 }
 
 fn deliver(frame: &mut Incoming<'_>, found: &Handshake) -> Verdict {
     let has = |bit| found.flags & bit != 0;
+    let net = frame.namespace();
+    let count = |counter| Netns::count_in(net, counter);
     let claim = Claim {
         skipped: found.skipped.get(),
         tsval: found.tsval.get(),

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the offloads count, for all cards and namespaces together.
+//! What the offloads count, for the host as a whole and for each network namespace.
+//!
+//! Events that belong to a namespace are counted by [`Netns::count`](super::netns::Netns::count):
+//! for the host, and for the namespace unless that is the initial one, which sees the host's. Events
+//! of a device or of the module as a whole ([`HOST_ONLY`]) are counted by [`count`].
 
 use kernel::sync::atomic::{
     Atomic,
@@ -188,41 +192,150 @@ counters! {
 
 const COUNT: usize = NAMES.len();
 
-static VALUES: [Atomic<u64>; COUNT] = [const { Atomic::new(0) }; COUNT];
+/// Counters of devices and of the module as a whole, which only the initial namespace sees.
+const HOST_ONLY: &[Counter] = &[
+    Counter::teardown_lost,
+    Counter::splice_not_reported,
+    Counter::rules_added,
+    Counter::rules_removed,
+    Counter::rules_replaced,
+    Counter::rules_table_full,
+    Counter::rules_failed,
+    Counter::keys_rotated,
+    Counter::policy_no_memory,
+    Counter::flows_malformed,
+];
+
+/// A value of each counter.
+pub(super) struct Counts {
+    values: [Atomic<u64>; COUNT],
+    /// Values at the last [`Counts::reset`].
+    bases: [Atomic<u64>; COUNT],
+}
+
+static HOST: Counts = Counts::new();
 
 /// Its name.
 pub(crate) fn name(counter: Counter) -> &'static str {
     NAMES[counter as usize]
 }
 
-/// Adds one.
+/// Adds one to a counter of the host. Any context.
 pub(crate) fn count(counter: Counter) {
-    VALUES[counter as usize].add(1, Relaxed);
+    HOST.add(counter, 1);
 }
 
-/// Adds `number`.
+/// Adds `number` to a counter of the host. Any context.
 pub(crate) fn count_many(counter: Counter, number: u64) {
-    VALUES[counter as usize].add(number, Relaxed);
+    HOST.add(counter, number);
 }
 
-/// What they were when the operator had them begin at 0.
-static BASES: [Atomic<u64>; COUNT] = [const { Atomic::new(0) }; COUNT];
+/// The counters that a namespace sees.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    counts: &'a Counts,
+    is_host: bool,
+}
 
-/// Has [`since_reset`] begin at 0.
-pub(crate) fn reset() {
-    for (base, value) in BASES.iter().zip(&VALUES) {
-        base.store(value.load(Relaxed), Relaxed);
+impl<'a> View<'a> {
+    /// All counters of the host.
+    pub(super) fn of_host() -> Self {
+        Self {
+            counts: &HOST,
+            is_host: true,
+        }
+    }
+
+    /// `counts` without [`HOST_ONLY`].
+    pub(super) fn of_namespace(counts: &'a Counts) -> Self {
+        Self {
+            counts,
+            is_host: false,
+        }
+    }
+
+    /// The values in the order of [`NAMES`], 0 for those that the namespace does not see.
+    pub(crate) fn values(self) -> impl Iterator<Item = u64> + 'a {
+        self.counts.values()
+    }
+
+    /// Names and values since [`View::reset`] of those that the namespace sees.
+    pub(crate) fn since_reset(self) -> impl Iterator<Item = (&'static str, u64)> + 'a {
+        let all = NAMES.iter().copied().zip(self.counts.since_reset());
+        all.enumerate()
+            .filter(move |(index, _)| self.is_host || !is_host_only(*index))
+            .map(|(_, counter)| counter)
+    }
+
+    /// Has [`View::since_reset`] start from 0.
+    pub(crate) fn reset(self) {
+        self.counts.reset();
     }
 }
 
-/// The values since [`reset`], in the order of [`NAMES`].
-pub(crate) fn since_reset() -> impl Iterator<Item = u64> {
-    values()
-        .zip(&BASES)
-        .map(|(value, base)| value.wrapping_sub(base.load(Relaxed)))
+/// Whether the counter at `index` of [`NAMES`] is one of [`HOST_ONLY`].
+fn is_host_only(index: usize) -> bool {
+    HOST_ONLY.iter().any(|counter| *counter as usize == index)
 }
 
-/// The values, in the order of [`NAMES`].
-pub(crate) fn values() -> impl Iterator<Item = u64> {
-    VALUES.iter().map(|value| value.load(Relaxed))
+impl Counts {
+    /// All counters at 0.
+    pub(super) const fn new() -> Self {
+        Self {
+            values: [const { Atomic::new(0) }; COUNT],
+            bases: [const { Atomic::new(0) }; COUNT],
+        }
+    }
+
+    /// Adds `number`.
+    pub(super) fn add(&self, counter: Counter, number: u64) {
+        self.values[counter as usize].add(number, Relaxed);
+    }
+
+    /// Has [`Counts::since_reset`] start from 0.
+    fn reset(&self) {
+        for (base, value) in self.bases.iter().zip(&self.values) {
+            base.store(value.load(Relaxed), Relaxed);
+        }
+    }
+
+    /// The values since [`Counts::reset`], in the order of [`NAMES`].
+    fn since_reset(&self) -> impl Iterator<Item = u64> + '_ {
+        self.values()
+            .zip(&self.bases)
+            .map(|(value, base)| value.wrapping_sub(base.load(Relaxed)))
+    }
+
+    /// The values, in the order of [`NAMES`].
+    fn values(&self) -> impl Iterator<Item = u64> + '_ {
+        self.values.iter().map(|value| value.load(Relaxed))
+    }
+}
+
+#[cfg(ACCELTCP_KUNIT)]
+#[kernel::prelude::kunit_tests(acceltcp_counters)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_starts_from_0() {
+        let counts = Counts::new();
+        counts.add(Counter::setup_delivered, 3);
+        counts.reset();
+        counts.add(Counter::setup_delivered, 2);
+        let place = Counter::setup_delivered as usize;
+        assert_eq!(counts.values().nth(place), Some(5));
+        assert_eq!(counts.since_reset().nth(place), Some(2));
+        assert_eq!(counts.since_reset().sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn counters_of_devices_are_the_host_s() {
+        let counts = Counts::new();
+        let shown = || View::of_namespace(&counts).since_reset();
+        assert!(shown().all(|(shown, _)| shown != name(Counter::keys_rotated)));
+        assert!(shown().any(|(shown, _)| shown == name(Counter::setup_delivered)));
+        assert_eq!(shown().count() + HOST_ONLY.len(), NAMES.len());
+        assert_eq!(View::of_host().since_reset().count(), NAMES.len());
+    }
 }

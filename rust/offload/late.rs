@@ -13,12 +13,13 @@
 //! connections look alike, or an entry look new again, a frame is dropped that would have been answered with RST, within
 //! the short time that an entry counts.
 
-use super::counters::{
-    count,
-    Counter, //
+use super::{
+    counters::Counter,
+    netns::Netns, //
 };
 use crate::net::{
     device::DeviceId,
+    pernet::Net,
     skb::SkBuff,
     sock::{
         self,
@@ -69,13 +70,15 @@ fn mark() -> [u8; MARK_SIZE] {
     mark
 }
 
-/// Gives a received frame back to its card; `sk` is given when it waited behind the lock of that socket.
-pub(super) fn give_back(frame: SkBuff, sk: Option<Socket<'_>>) {
+/// Gives a frame that `net` has received back to its card; `sk` is given when it waited behind the
+/// lock of that socket.
+pub(super) fn give_back(frame: SkBuff, net: Net<'_>, sk: Option<Socket<'_>>) {
     let done = sock::give_back(frame, sk, &mark());
-    count(match done {
+    let counter = match done {
         true => Counter::late_given_back,
         false => Counter::late_dropped,
-    });
+    };
+    Netns::count_in(net, counter);
 }
 
 /// Whether a frame that is to be sent is one that goes back.

@@ -128,7 +128,7 @@ impl Listener {
             return false;
         }
         if new.reason != old.reason {
-            template::count_fallback(new.reason);
+            template::count_fallback(new.reason, options.netns());
         }
         new.since = GENERATION.fetch_add(1, Relaxed) + 1;
         self.seen = new;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the operator of a network namespace may set, the rules of its policy, and what its sockets have.
+//! What the operator of a network namespace may set, the rules of its policy, what its sockets have,
+//! and its counters.
 //!
 //! Who looks often keeps a reference, as [`super::socket::Options`] does: a value is then two loads away. What is with a
 //! card may outlive the namespace, and so may this.
@@ -34,6 +35,12 @@ use kernel::{
 };
 
 use super::{
+    counters::{
+        self,
+        Counter,
+        Counts,
+        View, //
+    },
     policy::Rules,
     socket::flag, //
 };
@@ -101,6 +108,10 @@ pub(crate) struct Netns {
     values: [Atomic<u32>; COUNT],
     /// By [`Quota`].
     used: [Atomic<u32>; 2],
+    /// It is the initial namespace, which sees the counters of the host.
+    is_initial: bool,
+    /// Counters of any other namespace.
+    counts: Counts,
 }
 
 impl NetSettings<COUNT> for Netns {
@@ -122,6 +133,8 @@ impl NetSettings<COUNT> for Netns {
                 policy <- new_mutex!(Rules::new()),
                 values: core::array::from_fn(|index| Atomic::new(value(index))),
                 used: [const { Atomic::new(0) }; 2],
+                is_initial: initial.is_none(),
+                counts: Counts::new(),
             }),
             GFP_KERNEL,
         )
@@ -151,6 +164,35 @@ impl Netns {
     /// Those of `net`. `ENODEV` when it is about to go.
     pub(crate) fn of_net(net: Net<'_>) -> Result<Arc<Self>> {
         pernet::settings_of::<Self, COUNT>(net)
+    }
+
+    /// Those of `net`, without a reference. `None` when it is about to go. Any context.
+    pub(crate) fn peek(net: Net<'_>) -> Option<&Self> {
+        pernet::peek_settings::<Self, COUNT>(net).map(|netns| &**netns)
+    }
+
+    /// Counts an event of the namespace. Any context.
+    pub(super) fn count(&self, counter: Counter) {
+        counters::count(counter);
+        if !self.is_initial {
+            self.counts.add(counter, 1);
+        }
+    }
+
+    /// Counts an event of `net`. Any context.
+    pub(super) fn count_in(net: Net<'_>, counter: Counter) {
+        match Self::peek(net) {
+            Some(netns) => netns.count(counter),
+            None => counters::count(counter),
+        }
+    }
+
+    /// The counters that the namespace sees: the host's in the initial one, its own in any other.
+    pub(crate) fn counters(&self) -> View<'_> {
+        match self.is_initial {
+            true => View::of_host(),
+            false => View::of_namespace(&self.counts),
+        }
     }
 
     /// Whose they are. The namespace may be gone.
@@ -225,6 +267,13 @@ pub(crate) struct Place {
     what: Quota,
 }
 
+impl Place {
+    /// The namespace whose quota it belongs to.
+    pub(super) fn netns(&self) -> &Arc<Netns> {
+        &self.netns
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.netns.used[self.what as usize].fetch_sub(1, Full);
@@ -250,6 +299,23 @@ mod tests {
         assert!(Netns::take(&netns, Quota::Pairs).is_some());
         drop(second);
         assert_eq!(netns.used[Quota::Pairs as usize].load(Relaxed), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_namespace_counts_for_itself() -> Result {
+        let place = Counter::splice_not_told as usize;
+        let value = |netns: &Netns| netns.counters().values().nth(place).unwrap_or(0);
+        let initial = Netns::new(NetId::none(), None)?;
+        let [one, other] = [(); 2].map(|()| Netns::new(NetId::none(), Some(&initial)));
+        let (one, other) = (one?, other?);
+        let before = value(&initial);
+        one.count(Counter::splice_not_told);
+        initial.count(Counter::splice_not_told);
+        assert_eq!(value(&one), 1);
+        assert_eq!(value(&other), 0);
+        // Others may count, too, while this runs.
+        assert!(value(&initial) >= before + 2);
         Ok(())
     }
 

@@ -5,10 +5,7 @@
 use super::{
     accept,
     ack::AckPredictor,
-    counters::{
-        count,
-        Counter, //
-    },
+    counters::Counter,
     device,
     forecast::Forecast,
     late,
@@ -174,7 +171,7 @@ impl Options {
         if self.netns.is_open_to_all() || sk.may_administer() {
             return Ok(());
         }
-        count(Counter::refused_unprivileged);
+        self.netns.count(Counter::refused_unprivileged);
         Err(EPERM)
     }
 
@@ -295,8 +292,8 @@ impl Ulp for Options {
     }
 
     fn came_late(sk: Socket<'_>, frame: SkBuff) {
-        count(Counter::teardown_backlog);
-        late::give_back(frame, Some(sk));
+        Netns::count_in(sk.namespace(), Counter::teardown_backlog);
+        late::give_back(frame, sk.namespace(), Some(sk));
     }
 
     fn parting(sk: Socket<'_>) {
@@ -307,8 +304,8 @@ impl Ulp for Options {
         splice::left(id);
     }
 
-    fn gave_way() {
-        count(Counter::fallback_other_ulp);
+    fn gave_way(sk: Socket<'_>) {
+        Netns::count_in(sk.namespace(), Counter::fallback_other_ulp);
     }
 
     fn answers(data: &Self) -> bool {
@@ -330,11 +327,11 @@ impl Ulp for Options {
 
     fn held(data: &Self) {
         data.forecast.held();
-        count(Counter::teardown_held);
+        data.netns.count(Counter::teardown_held);
     }
 
     fn may_close(sk: Socket<'_>, data: &Self) -> bool {
-        data.flags() & flag::TEARDOWN != 0 && teardown::may_hand_over(sk)
+        data.flags() & flag::TEARDOWN != 0 && teardown::may_hand_over(sk, data)
     }
 
     fn closing(sk: &UlpLocked<'_, Self>) -> bool {

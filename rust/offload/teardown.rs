@@ -11,7 +11,6 @@
 use super::{
     counters::{
         self,
-        count,
         Counter, //
     },
     device,
@@ -59,19 +58,20 @@ pub(super) fn hand_over(sk: &UlpLocked<'_, Options>) -> bool {
     if let Err(why) = result {
         trace::not_handed_over(***sk, counters::name(why));
     }
-    count(result.err().unwrap_or(Counter::teardown_handed_over));
+    let counter = result.err().unwrap_or(Counter::teardown_handed_over);
+    sk.data().netns().count(counter);
     result.is_ok()
 }
 
-/// Whether [`hand_over`] is of use for `sk`, which its last user closes (not locked): not when its frames go somewhere else than to
-/// a card.
-pub(super) fn may_hand_over(sk: Socket<'_>) -> bool {
+/// Whether [`hand_over`] is of use for `sk` with `options`, which its last user closes (not locked):
+/// not when its frames go somewhere else than to a card.
+pub(super) fn may_hand_over(sk: Socket<'_>, options: &Options) -> bool {
     if device::may_be(sk.egress()) {
         return true;
     }
     let why = Counter::teardown_no_card;
     trace::not_handed_over(sk, counters::name(why));
-    count(why);
+    options.netns().count(why);
     false
 }
 
@@ -109,7 +109,7 @@ fn try_hand_over(sk: &Locked<'_>, options: &Options) -> Result<(), Counter> {
         options.forecast().ended();
     }
     if closing.held {
-        count(Counter::teardown_held_over);
+        options.netns().count(Counter::teardown_held_over);
     }
     Ok(())
 }

@@ -3,10 +3,8 @@
 //! What a listener's SYN-ACKs promise, and why a listener has to do without the card.
 
 use super::{
-    counters::{
-        count,
-        Counter, //
-    },
+    counters::Counter,
+    netns::Netns,
     socket::{
         flag,
         reason,
@@ -46,15 +44,15 @@ pub(super) fn ineligible(info: &ListenerInfo, options: &Options) -> u32 {
     }
 }
 
-/// Counts that a listener is left to the host.
-pub(super) fn count_fallback(why: u32) {
-    match why {
-        reason::AUTHENTICATED => count(Counter::fallback_authenticated),
-        reason::SYNCOOKIES => count(Counter::fallback_syncookies),
-        reason::FORWARDING => count(Counter::fallback_forwarding),
-        reason::QUOTA => count(Counter::fallback_quota),
-        _ => {}
-    }
+/// Counts that a listener of `netns` is left to the host.
+pub(super) fn count_fallback(why: u32, netns: &Netns) {
+    netns.count(match why {
+        reason::AUTHENTICATED => Counter::fallback_authenticated,
+        reason::SYNCOOKIES => Counter::fallback_syncookies,
+        reason::FORWARDING => Counter::fallback_forwarding,
+        reason::QUOTA => Counter::fallback_quota,
+        _ => return,
+    });
 }
 
 /// What a listener wants of a card; MSS, the rest of the window, VLANs and the offset of the timestamps depend on

@@ -14,21 +14,26 @@ use crate::{
         Page,
         Request, //
     },
-    offload::counters, //
+    offload::netns::Netns, //
 };
 use acceltcp_abi::counter::Counter;
 use kernel::prelude::*;
 
-/// Has those of the host begin at 0 again.
-pub(super) fn reset() {
-    counters::reset();
+/// Has the counters that the caller's namespace sees begin at 0 again. Those of cards go on.
+pub(super) fn reset(request: &Request<'_>) -> Result {
+    Netns::peek(request.namespace())
+        .ok_or(ENODEV)?
+        .counters()
+        .reset();
+    Ok(())
 }
 
 pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
     let cards = devices::named(request, uapi::ACCELTCP_A_COUNTER_IFINDEX)?;
     let mut all: KVVec<(Option<u32>, &str, u64)> = KVVec::new();
     if request.u32(uapi::ACCELTCP_A_COUNTER_IFINDEX).is_none() {
-        for (name, value) in counters::NAMES.iter().zip(counters::since_reset()) {
+        let netns = Netns::peek(request.namespace()).ok_or(ENODEV)?;
+        for (name, value) in netns.counters().since_reset() {
             all.push((None, name, value), GFP_KERNEL)?;
         }
     }

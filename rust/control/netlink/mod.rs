@@ -34,10 +34,7 @@ impl Handlers for Operations {
     fn run(&self, command: u8, request: &Request<'_>, reply: &mut Reply<'_>) -> Result {
         match command.into() {
             uapi::ACCELTCP_CMD_DEVICE_GET => devices::get(request, reply),
-            uapi::ACCELTCP_CMD_COUNTER_RESET => {
-                counters::reset();
-                Ok(())
-            }
+            uapi::ACCELTCP_CMD_COUNTER_RESET => counters::reset(request),
             uapi::ACCELTCP_CMD_POLICY_GET => policy::get(request, reply),
             uapi::ACCELTCP_CMD_POLICY_ADD => policy::add(request, reply),
             uapi::ACCELTCP_CMD_POLICY_DEL => policy::delete(request),

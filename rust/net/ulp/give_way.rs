@@ -108,7 +108,7 @@ fn give_way<U: Ulp>(sk: Socket<'_>, name: &mut Name) -> Result {
     taken.leave();
     let result = name.set(sk);
     match result {
-        Ok(()) => U::gave_way(),
+        Ok(()) => U::gave_way(sk),
         Err(_) => sk.with_lock(|mut sk| taken.put_back(&mut sk)),
     }
     result

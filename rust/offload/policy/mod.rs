@@ -352,8 +352,9 @@ fn settle(mut left: KVVec<Parked>) {
     }
     let retry = QUEUE.lock().retry.clone();
     for parked in left {
-        count(Counter::policy_stalled);
-        let kept = retry.as_ref().map_or(Err(ENOENT), |retry| retry.put(parked));
+        Netns::count_in(parked.sk.get().namespace(), Counter::policy_stalled);
+        let kept = retry.as_ref().ok_or(ENOENT);
+        let kept = kept.and_then(|retry| retry.put(parked));
         if kept.is_err() {
             count(Counter::policy_no_memory);
         }
@@ -455,7 +456,7 @@ fn apply(sk: &mut Locked<'_>, netns: &Netns, new: bool) -> Option<TakenOff<Optio
         }
         (Has::This(own), None) => {
             taken_off = Some(own.take_off(true));
-            count(Counter::policy_withdrawn);
+            netns.count(Counter::policy_withdrawn);
             reason::NONE
         }
         (_, None) => reason::NONE,
@@ -490,10 +491,10 @@ fn note(netns: &Netns, id: u32, why: u32, new: bool) {
     let first = new || entry.fresh;
     if why == reason::NONE && (entry.rule.offloads != 0 || first) {
         entry.hits += 1;
-        count(Counter::policy_applied);
+        netns.count(Counter::policy_applied);
     } else if why != reason::NONE && first {
         entry.refused += 1;
         entry.last_reason = why;
-        count(Counter::policy_refused);
+        netns.count(Counter::policy_refused);
     }
 }

@@ -25,10 +25,7 @@ use self::pair::{
     Phase, //
 };
 use super::{
-    counters::{
-        count,
-        Counter, //
-    },
+    counters::Counter,
     device,
     netns::{
         Netns,
@@ -137,20 +134,20 @@ pub(super) fn start(
         match result {
             Err(err) if err == EAGAIN => {}
             Err(err) if err == EDQUOT => {
-                count(Counter::splice_quota);
+                netns.count(Counter::splice_quota);
                 return result;
             }
             Err(_) => {
-                count(Counter::splice_not_possible);
+                netns.count(Counter::splice_not_possible);
                 return result;
             }
             Ok(()) => {
-                count(Counter::splice_handed_over);
+                netns.count(Counter::splice_handed_over);
                 return result;
             }
         }
         if flags & NONBLOCK != 0 || begun.elapsed() > PATIENCE {
-            count(Counter::splice_not_now);
+            netns.count(Counter::splice_not_now);
             return result;
         }
         splice::pause()?;
@@ -191,6 +188,7 @@ fn hand_over(
     idle_ms: u32,
 ) -> Result {
     let [a, b] = &sockets;
+    let reason = |why| reason(why, netns);
     let closing = [
         Closing::spliced(a).map_err(reason)?,
         Closing::spliced(b).map_err(reason)?,
@@ -215,9 +213,9 @@ fn hand_over(
     let second = u16::try_from(second)?;
     let detach = flags & DETACH != 0;
     let place = Netns::take(netns, Quota::Pairs).ok_or(EDQUOT)?;
-    let pair = card
-        .pairs()
-        .enter(|name| Pair::new(card.clone(), name, [***a, ***b], &closing, detach, place));
+    let pair = card.pairs().enter(netns, |name| {
+        Pair::new(card.clone(), name, [***a, ***b], &closing, detach, place)
+    });
     watermark::tell_later(card.pairs());
     let pair = pair?;
     let message = Splice {
@@ -294,7 +292,7 @@ fn end(from: &Closing<'_>) -> End {
     }
 }
 
-fn reason(why: Stays) -> Error {
+fn reason(why: Stays, netns: &Netns) -> Error {
     match why {
         Stays::State => ENOTCONN,
         Stays::Shut => EBUSY,
@@ -309,7 +307,7 @@ fn reason(why: Stays) -> Error {
         Stays::Link => ENETDOWN,
         Stays::Filtered => EPERM,
         Stays::Program => {
-            count(Counter::splice_bpf);
+            netns.count(Counter::splice_bpf);
             EACCES
         }
         Stays::NoMemory => ENOBUFS,

@@ -5,12 +5,14 @@
 use super::super::{
     counters::{
         self,
-        count,
         Counter, //
     },
     device::OffloadDevice,
     late,
-    netns::Place,
+    netns::{
+        Netns,
+        Place, //
+    },
     socket::Options, //
 };
 use super::{
@@ -89,8 +91,10 @@ pub(super) struct Known {
     pub(super) segments: [u64; 2],
 }
 
-/// What tracepoints and events tell of a pair.
+/// What tracepoints, events and counters tell of a pair.
 struct Story {
+    /// The namespace of its sockets.
+    netns: Arc<Netns>,
     name: Spliced,
     connections: [Ends; 2],
 }
@@ -112,11 +116,11 @@ enum Wake {
 }
 
 impl Wake {
-    fn apply(&self, sk: Quiesced<'_, Options>) {
+    fn apply(&self, sk: Quiesced<'_, Options>, netns: &Netns) {
         match self {
             Self::Thaw(now) => {
                 if splice::thaw(sk, now).is_err() {
-                    count(Counter::splice_displaced);
+                    netns.count(Counter::splice_displaced);
                 }
             }
             Self::Finish(error, received, sent) => splice::finish(sk, *error, *received, *sent),
@@ -168,6 +172,7 @@ impl Pair {
         detach: bool,
         place: Place,
     ) -> Result<Arc<Self>> {
+        let netns = place.netns().clone();
         let state = State {
             known: Known {
                 phase: Phase::Active,
@@ -182,6 +187,7 @@ impl Pair {
             place: Some(place),
         };
         let story = Story {
+            netns,
             name: Spliced {
                 ifindex: ends[0].ifindex,
                 pair: number,
@@ -241,6 +247,11 @@ impl Pair {
             .map(|end| end.as_ref().map(|sk| sk.get().ends()))
     }
 
+    /// The namespace of its sockets.
+    pub(super) fn netns(&self) -> &Netns {
+        &self.story.netns
+    }
+
     /// What is known of it.
     pub(super) fn known(&self) -> Known {
         self.state.lock().known
@@ -267,14 +278,14 @@ impl Pair {
                 self.report(&state.known);
             }
         }
-        let woken = state.wake();
+        let woken = state.wake(self.netns());
         self.changed.notify_all();
         woken
     }
 
     /// Wakes the sockets that users had locked (process context); false when one still has.
     pub(super) fn wake(&self) -> bool {
-        let woken = self.state.lock().wake();
+        let woken = self.state.lock().wake(self.netns());
         self.changed.notify_all();
         woken
     }
@@ -283,7 +294,7 @@ impl Pair {
     pub(super) fn wake_and_wait(&self) {
         let mut state = self.state.lock();
         for index in 0..state.ends.len() {
-            state.wake_end(index);
+            state.wake_end(index, self.netns());
         }
         drop(state);
         self.changed.notify_all();
@@ -336,7 +347,7 @@ impl Pair {
         if state.known.phase != Phase::Active {
             // Its last user is here, and has it locked no more.
             if let Some(index) = self.ids.iter().position(|id| *id == sk.id()) {
-                state.wake_end(index);
+                state.wake_end(index, self.netns());
             }
             return;
         }
@@ -345,7 +356,7 @@ impl Pair {
             state.aborted = told.is_ok();
             if told.is_err() {
                 // The other socket tries again; then the peers, the idle timer, or the end of the card is left.
-                count(Counter::splice_not_told);
+                self.netns().count(Counter::splice_not_told);
             }
         }
         for (id, end) in self.ids.iter().zip(&mut state.ends) {
@@ -363,14 +374,14 @@ fn quiesced<R>(sk: Socket<'_>, f: impl FnOnce(Quiesced<'_, Options>) -> R) -> Op
 
 impl State {
     /// Wakes its sockets as far as no user has them locked; whether all are awake.
-    fn wake(&mut self) -> bool {
+    fn wake(&mut self, netns: &Netns) -> bool {
         for (end, wake) in self.ends.iter_mut().zip(&self.wakes) {
             let (Some(sk), Some(wake)) = (&*end, wake) else {
                 continue;
             };
             let tried = sk.get().try_with_lock(|mut sk| {
                 if let Some(sk) = Quiesced::new(&mut sk) {
-                    wake.apply(sk);
+                    wake.apply(sk, netns);
                 }
             });
             if tried.is_some() {
@@ -387,12 +398,12 @@ impl State {
     }
 
     /// Wakes the socket of this place, and waits for its user.
-    fn wake_end(&mut self, index: usize) {
+    fn wake_end(&mut self, index: usize, netns: &Netns) {
         let (Some(end), Some(wake)) = (self.ends.get_mut(index), self.wakes.get(index)) else {
             return;
         };
         if let (Some(sk), Some(wake)) = (&*end, wake) {
-            quiesced(sk.get(), |sk| wake.apply(sk));
+            quiesced(sk.get(), |sk| wake.apply(sk, netns));
             *end = None;
         }
     }
@@ -404,7 +415,7 @@ impl State {
                 *bytes = end.rcv_nxt.get().wrapping_sub(before.received).into();
             }
             trace::unspliced(&story.connections, &story.name);
-            self.give_back(&ends, before);
+            self.give_back(story, &ends, before);
         } else {
             self.known.bytes = told.bytes.map(|bytes| bytes.get());
             self.known.segments = told.segments.map(|segments| segments.get());
@@ -412,10 +423,10 @@ impl State {
         }
     }
 
-    fn give_back(&mut self, ends: &[EndState; 2], before: &[Before; 2]) {
+    fn give_back(&mut self, story: &Story, ends: &[EndState; 2], before: &[Before; 2]) {
         self.known.phase = Phase::Returned;
         self.place = None;
-        count(Counter::splice_returned);
+        story.netns.count(Counter::splice_returned);
         for ((wake, now), before) in self.wakes.iter_mut().zip(ends).zip(before) {
             *wake = Some(Wake::Thaw(Returned {
                 snd_nxt: now.snd_nxt.get(),
@@ -441,7 +452,7 @@ impl State {
             LOST => (Counter::splice_lost, Some(ENETRESET)),
             _ => (Counter::splice_refused, Some(ECONNABORTED)),
         };
-        count(counter);
+        story.netns.count(counter);
         let reason = counters::name(counter);
         trace::splice_ended(&story.connections, &story.name, self.known.bytes, reason);
         let [first, second] = self.known.bytes;

@@ -5,10 +5,8 @@
 //! What it says comes in atomic context, and is kept here until the worker has time for it. The lock of the table is innermost.
 
 use super::super::{
-    counters::{
-        count,
-        Counter, //
-    },
+    counters::Counter,
+    netns::Netns,
     watermark::{
         self,
         Gate,
@@ -108,12 +106,17 @@ impl Pairs {
         self.gate.level(used as u32, capacity)
     }
 
-    /// Takes a name, for which `make` makes the pair (process context). `ENOSPC` when the card has no room, or is not to be
-    /// filled any more. [`watermark::tell_later`] is to follow.
-    pub(super) fn enter(&self, make: impl FnOnce(Name) -> Result<Arc<Pair>>) -> Result<Arc<Pair>> {
+    /// Takes a name for a pair of `netns`, for which `make` makes the pair (process context).
+    /// `ENOSPC` when the card has no room, or is not to be filled any more.
+    /// [`watermark::tell_later`] is to follow.
+    pub(super) fn enter(
+        &self,
+        netns: &Netns,
+        make: impl FnOnce(Name) -> Result<Arc<Pair>>,
+    ) -> Result<Arc<Pair>> {
         let level = self.level();
         if !self.gate.admits(level.used, level.capacity) {
-            count(Counter::splice_watermark);
+            netns.count(Counter::splice_watermark);
             return Err(ENOSPC);
         }
         let name = loop {

@@ -3,10 +3,7 @@
 //! Pairs that have ended or come back while users had their sockets locked.
 
 use super::{
-    super::counters::{
-        count,
-        Counter, //
-    },
+    super::counters::Counter,
     pair::Pair, //
 };
 use crate::net::{
@@ -55,7 +52,7 @@ impl Drop for Waker {
 
 /// A user has a socket of `pair` locked (process context).
 pub(super) fn put(pair: Arc<Pair>) {
-    count(Counter::splice_stalled);
+    pair.netns().count(Counter::splice_stalled);
     let retry = STALLED.lock().clone();
     let kept = match retry {
         Some(retry) => retry.put(pair.clone()),

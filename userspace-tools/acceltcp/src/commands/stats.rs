@@ -14,13 +14,13 @@ use crate::{
 /// Options.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Network device of the card whose counters to show; those of the host and of all cards unless given
+    /// Network device of the card whose counters to show; those of the host, or of the network namespace, and of all cards unless given
     #[arg(value_name = "DEV")]
     pub device: Option<String>,
     /// Leave out counters that are 0
     #[arg(long)]
     pub nonzero: bool,
-    /// Then have the host's counters start from 0 again; those of cards and of ethtool go on
+    /// Then have the counters of the host, or of the network namespace, start from 0 again; those of cards and of ethtool go on
     #[arg(long, conflicts_with = "device")]
     pub reset: bool,
 }

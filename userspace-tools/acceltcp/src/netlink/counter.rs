@@ -15,7 +15,7 @@ use super::{
 /// A counter.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Counter {
-    /// Number of the network device of the card that counts; absent for what the host counts.
+    /// Number of the network device of the card that counts; absent for what the host, or the namespace, counts.
     pub ifindex: Option<u32>,
     /// Its name.
     pub name: String,
@@ -53,7 +53,7 @@ pub fn counters<W: Wire>(
     connection.collect(&Attributes::new().u32(uapi::ACCELTCP_A_COUNTER_IFINDEX, ifindex))
 }
 
-/// Has the host's counters start from 0 again.
+/// Has the counters of the host, or of the namespace, start from 0 again.
 pub fn reset<W: Wire>(connection: &mut Connection<W>) -> Result<(), Error> {
     let command = uapi::ACCELTCP_CMD_COUNTER_RESET;
     connection.request(command, &Attributes::new()).map(drop)

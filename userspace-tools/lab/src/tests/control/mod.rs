@@ -40,6 +40,9 @@ const FILES: [(&str, &str); 4] = [
 const GENERATED: &str = include_str!("generated.py");
 
 /// Runs in the guest.
+const ISOLATION: &str = include_str!("isolation.py");
+
+/// Runs in the guest.
 const NETLINK: &str = include_str!("netlink.py");
 
 /// Runs in the guest.
@@ -77,6 +80,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "the sysctls of each namespace: ranges, who may write them, quotas, who may ask, and nothing left of those that go",
             300,
             sysctl,
+        ),
+        case(
+            "isolation",
+            "a namespace sees no counters but its own",
+            300,
+            isolation,
         ),
         case(
             "trace",
@@ -184,6 +193,15 @@ fn sysctl(context: &Context<'_>) -> Result<()> {
         .guest()
         .run_ok(Cmd::new(["python3", "-c", SYSCTL]).timeout(Duration::from_secs(250)))?;
     ensure!(said.ends_with("every sysctl\n"), "{said}");
+    context.finish(session)
+}
+
+fn isolation(context: &Context<'_>) -> Result<()> {
+    let session = context.start(context.session())?;
+    let said = session
+        .guest()
+        .run_ok(Cmd::new(["python3", "-c", ISOLATION]).timeout(Duration::from_secs(250)))?;
+    ensure!(said.ends_with("every namespace\n"), "{said}");
     context.finish(session)
 }
 
