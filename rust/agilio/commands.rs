@@ -17,6 +17,7 @@ use crate::{
         skb::SkBuff,
         sock,
         weak::{
+            Location,
             Port,
             WeakDevice, //
         },
@@ -32,7 +33,6 @@ use crate::{
         device::{
             changed,
             Commands,
-            Home,
             Marks,
             OffloadDevice,
             Report, //
@@ -175,10 +175,8 @@ impl OffloadDevice for Card {
         Ok(report)
     }
 
-    fn home(&self) -> Result<Home> {
-        let mut home = None;
-        self.dev.inquire(&mut home)?;
-        home.ok_or(ENODEV)
+    fn location(&self) -> Option<Location> {
+        self.dev.location()
     }
 
     fn list(&self, mut listing: Listing) -> Result<Listing> {

@@ -17,7 +17,6 @@ use crate::{
     offload::{
         acl::Order,
         device::{
-            Home,
             Report,
             State,
             Table,
@@ -46,7 +45,7 @@ use zerocopy::FromBytes;
 /// Most bytes of a reply.
 const REPLY_MAX: usize = 1024;
 
-/// Fills in a [`Report`], [`Home`], [`Listing`] or counters, sends an [`Event`], or carries out an [`Order`] (RTNL).
+/// Fills in a [`Report`], [`Listing`] or counters, sends an [`Event`], or carries out an [`Order`] (RTNL).
 pub(super) fn answer(dev: &Device<Vnic<'_>>, what: &mut dyn Any) -> Result {
     if let Some(report) = what.downcast_mut::<Report>() {
         return describe(dev, report);
@@ -58,13 +57,6 @@ pub(super) fn answer(dev: &Device<Vnic<'_>>, what: &mut dyn Any) -> Result {
         if let Some(event) = event.take() {
             event.send_from(dev);
         }
-        return Ok(());
-    }
-    if let Some(home) = what.downcast_mut::<Option<Home>>() {
-        *home = Some(Home {
-            net: dev.net(),
-            ifindex: dev.ifindex(),
-        });
         return Ok(());
     }
     if let Some(listing) = what.downcast_mut::<Listing>() {

@@ -178,6 +178,13 @@ struct net *acceltcp_nl_net(const struct genl_info *info)
 	return genl_info_net(info);
 }
 
+/* Whether the caller may administer the network namespace that it asks in. */
+bool acceltcp_nl_may_administer(struct sk_buff *skb, const struct genl_info *info)
+{
+	return netlink_ns_capable(skb, genl_info_net(info)->user_ns,
+				  CAP_NET_ADMIN);
+}
+
 /* What the caller calls a user, as the initial namespace numbers it. */
 bool acceltcp_nl_uid(const struct sk_buff *skb, u32 uid, u32 *kuid)
 {

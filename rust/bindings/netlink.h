@@ -39,6 +39,8 @@ u32 acceltcp_nl_len(const struct nlattr *attr);
 const u8 *acceltcp_nl_data(const struct nlattr *attr);
 const struct genl_info *acceltcp_nl_dump_info(struct netlink_callback *cb);
 struct net *acceltcp_nl_net(const struct genl_info *info);
+bool acceltcp_nl_may_administer(struct sk_buff *skb,
+				const struct genl_info *info);
 bool acceltcp_nl_uid(const struct sk_buff *skb, u32 uid, u32 *kuid);
 
 #endif

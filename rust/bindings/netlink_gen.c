@@ -135,12 +135,12 @@ static const struct genl_split_ops acceltcp_nl_ops[] = {
 		.doit		= acceltcp_nl_device_get_doit,
 		.policy		= acceltcp_device_get_nl_policy,
 		.maxattr	= ACCELTCP_A_DEVICE_IFINDEX,
-		.flags		= GENL_CMD_CAP_DO,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
 		.cmd	= ACCELTCP_CMD_DEVICE_GET,
 		.dumpit	= acceltcp_nl_device_get_dumpit,
-		.flags	= GENL_CMD_CAP_DUMP,
+		.flags	= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
 	{
 		.cmd		= ACCELTCP_CMD_COUNTER_GET,
@@ -164,7 +164,7 @@ static const struct genl_split_ops acceltcp_nl_ops[] = {
 		.dumpit		= acceltcp_nl_pair_get_dumpit,
 		.policy		= acceltcp_pair_get_nl_policy,
 		.maxattr	= ACCELTCP_A_PAIR_IFINDEX,
-		.flags		= GENL_CMD_CAP_DUMP,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
 	{
 		.cmd		= ACCELTCP_CMD_POLICY_GET,
@@ -207,14 +207,14 @@ static const struct genl_split_ops acceltcp_nl_ops[] = {
 		.doit		= acceltcp_nl_acl_get_doit,
 		.policy		= acceltcp_acl_get_do_nl_policy,
 		.maxattr	= ACCELTCP_A_ACL_HANDLE,
-		.flags		= GENL_CMD_CAP_DO,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
 		.cmd		= ACCELTCP_CMD_ACL_GET,
 		.dumpit		= acceltcp_nl_acl_get_dumpit,
 		.policy		= acceltcp_acl_get_dump_nl_policy,
 		.maxattr	= ACCELTCP_A_ACL_IFINDEX,
-		.flags		= GENL_CMD_CAP_DUMP,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
 	{
 		.cmd		= ACCELTCP_CMD_ACL_ADD,
@@ -242,7 +242,7 @@ static const struct genl_split_ops acceltcp_nl_ops[] = {
 		.dumpit		= acceltcp_nl_flow_get_dumpit,
 		.policy		= acceltcp_flow_get_nl_policy,
 		.maxattr	= ACCELTCP_A_FLOW_LOCAL_PORT,
-		.flags		= GENL_CMD_CAP_DUMP,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
 	},
 	{
 		.cmd	= ACCELTCP_CMD_LIMITS_GET,

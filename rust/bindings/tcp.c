@@ -224,6 +224,20 @@ bool acceltcp_dev_is_registered(const struct net_device *dev)
 	return dev->reg_state == NETREG_REGISTERED;
 }
 
+/*
+ * Namespace and number of @dev, which the caller keeps alive; false unless it is
+ * registered. Without the RTNL it may move as soon as this returns.
+ */
+bool acceltcp_dev_location(const struct net_device *dev,
+			   const struct net **net, u32 *ifindex)
+{
+	if (READ_ONCE(dev->reg_state) != NETREG_REGISTERED)
+		return false;
+	*net = dev_net(dev);
+	*ifindex = READ_ONCE(dev->ifindex);
+	return true;
+}
+
 bool acceltcp_net_eq(const struct net *a, const struct net *b)
 {
 	return net_eq(a, b);

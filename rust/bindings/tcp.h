@@ -115,6 +115,8 @@ int acceltcp_put_user(char __user *to, int __user *optlen, const void *from,
 		      int len);
 const struct net *acceltcp_dev_net(const struct net_device *dev);
 bool acceltcp_dev_is_registered(const struct net_device *dev);
+bool acceltcp_dev_location(const struct net_device *dev,
+			   const struct net **net, u32 *ifindex);
 bool acceltcp_net_eq(const struct net *a, const struct net *b);
 bool acceltcp_module_try_get(struct module *module);
 void acceltcp_random(void *to, size_t len);

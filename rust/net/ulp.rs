@@ -24,6 +24,7 @@ pub(crate) use locked::{
     attach,
     find,
     peek,
+    peek_shared,
     shared,
     Has,
     Quiesced,

@@ -83,6 +83,15 @@ impl From<bindings::acceltcp_port> for Port {
     }
 }
 
+/// Where a network device is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Location {
+    /// Its namespace.
+    pub(crate) net: NetId,
+    /// Its number there.
+    pub(crate) ifindex: u32,
+}
+
 /// A device that may be gone.
 ///
 /// # Invariants
@@ -217,6 +226,21 @@ impl WeakDevice {
         // SAFETY: Taken above.
         unsafe { bindings::rtnl_unlock() };
         result
+    }
+
+    /// Returns where the device is, or `None` when it is gone or about to go (process context). Needs no
+    /// RTNL; the device may move as soon as this returns.
+    pub(crate) fn location(&self) -> Option<Location> {
+        let (mut net, mut ifindex) = (core::ptr::null(), 0);
+        let dev = self.dev.lock();
+        let Pointer(dev) = (*dev)?;
+        // SAFETY: The device is alive by the invariant, as long as the lock is held.
+        let found =
+            unsafe { bindings::acceltcp_dev_location(dev.as_ptr(), &mut net, &mut ifindex) };
+        found.then(|| Location {
+            net: NetId::from_raw(net),
+            ifindex,
+        })
     }
 
     /// Where its frames come out, as long as it is up (process context).

@@ -15,7 +15,10 @@ use crate::net::{
     global::global,
     skb::SkBuff,
     sock::NetId,
-    weak::Port,
+    weak::{
+        Location,
+        Port, //
+    },
     work::Worker, //
 };
 use acceltcp_abi::{
@@ -72,8 +75,9 @@ pub(crate) trait OffloadDevice: Send + Sync {
     /// How it is (process context, RTNL not held). `ENODEV` when it is gone.
     fn report(&self) -> Result<Report>;
 
-    /// Where its network device is (process context, RTNL not held). `ENODEV` when it is gone.
-    fn home(&self) -> Result<Home>;
+    /// Where its network device is at this moment (process context). `None` when it is gone. Asks neither
+    /// the card nor for the RTNL.
+    fn location(&self) -> Option<Location>;
 
     /// Goes on with the list of connections that it ends (process context, RTNL not held). `ENODEV` when it is gone, `ENETDOWN` when
     /// it ends none or does not list them.
@@ -92,15 +96,6 @@ pub(crate) trait OffloadDevice: Send + Sync {
 
     /// Tells it to do something with a pair that it has (process context).
     fn splice_command(&self, message: &Splice) -> Result;
-}
-
-/// Where a network device is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Home {
-    /// Its namespace.
-    pub(crate) net: NetId,
-    /// Its number there.
-    pub(crate) ifindex: u32,
 }
 
 /// State of a card.

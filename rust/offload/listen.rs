@@ -234,9 +234,15 @@ pub(crate) fn status(sk: Socket<'_>, options: &Options) -> Result<(u32, u32)> {
             update(&locked);
         }
     });
-    if updated.is_none() {
-        return Ok((reason::PENDING, 0));
+    match updated {
+        Some(()) => status_seen(sk, options),
+        None => Ok((reason::PENDING, 0)),
     }
+}
+
+/// The same as far as devices were told, without a look at what has changed since: neither the socket is
+/// locked nor a card woken.
+pub(crate) fn status_seen(sk: Socket<'_>, options: &Options) -> Result<(u32, u32)> {
     let why = template::ineligible(&sk.listener_info(), options);
     if why != reason::NONE {
         return Ok((why, 0));
@@ -244,12 +250,15 @@ pub(crate) fn status(sk: Socket<'_>, options: &Options) -> Result<(u32, u32)> {
     let Some(listener) = LISTENERS.with(sk, |listener| listener.seen) else {
         return Ok((reason::PENDING, 0));
     };
-    if listener.reason != reason::NONE {
+    if listener.reason == reason::QUOTA {
         return Ok((listener.reason, 0));
     }
+    let cards = device::all()?;
+    // It was not eligible when it was looked at last, which cards do every second.
+    let old = listener.reason != reason::NONE && !cards.is_empty();
     let (mut wanted, mut have) = (0, 0);
     let (mut refused, mut pending, mut others) = (false, false, false);
-    for card in device::all()? {
+    for card in &cards {
         let ports = card.ports()?;
         let mut own: KVec<Key> = KVec::new();
         for port in &ports {
@@ -280,6 +289,7 @@ pub(crate) fn status(sk: Socket<'_>, options: &Options) -> Result<(u32, u32)> {
         (_, true) => reason::PENDING,
         (0, _) if others => reason::OTHER_LISTENER,
         (0, _) if refused => reason::FORWARDING,
+        (0, _) if old => reason::PENDING,
         (0, _) => reason::NO_DEVICE,
         _ if have < wanted => reason::TABLE_FULL,
         _ => reason::NONE,

@@ -2,6 +2,7 @@
 
 //! Access lists of cards.
 
+use super::devices;
 use crate::{
     bindings as uapi,
     net::genl::{
@@ -19,7 +20,6 @@ use crate::{
             Told,
             What, //
         },
-        device,
         policy::Prefix, //
     }, //
 };
@@ -59,7 +59,7 @@ pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
     let mut found = false;
     // Rules of cards before this one.
     let mut before = 0;
-    for card in device::all()? {
+    for (_, card) in devices::local(request, uapi::ACCELTCP_A_ACL_IFINDEX)? {
         loop {
             let generation = List::generation();
             let skip = page.told().saturating_sub(before);
@@ -134,7 +134,7 @@ fn carry_out(request: &Request<'_>, what: What) -> Result<Order> {
         what,
         found: None,
     };
-    for card in device::all()? {
+    for (_, card) in devices::local(request, uapi::ACCELTCP_A_ACL_IFINDEX)? {
         match card.acl(&mut order) {
             // It has just gone.
             Err(err) if err == ENODEV && order.found.is_none() => {}

@@ -29,7 +29,15 @@ pub(super) fn reset(request: &Request<'_>) -> Result {
 }
 
 pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
-    let cards = devices::named(request, uapi::ACCELTCP_A_COUNTER_IFINDEX)?;
+    // Only who may administer the namespace has cards asked: others are told what the host knows.
+    let cards = match (
+        request.may_administer(),
+        request.u32(uapi::ACCELTCP_A_COUNTER_IFINDEX),
+    ) {
+        (true, _) => devices::named(request, uapi::ACCELTCP_A_COUNTER_IFINDEX)?,
+        (false, None) => KVec::new(),
+        (false, Some(_)) => return Err(EPERM),
+    };
     let mut all: KVVec<(Option<u32>, &str, u64)> = KVVec::new();
     if request.u32(uapi::ACCELTCP_A_COUNTER_IFINDEX).is_none() {
         let netns = Netns::peek(request.namespace()).ok_or(ENODEV)?;
@@ -37,11 +45,14 @@ pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
             all.push((None, name, value), GFP_KERNEL)?;
         }
     }
-    for (card, report) in &cards {
+    for (ifindex, card) in &cards {
         // A card that does not answer has none.
         let values = card.counters().unwrap_or(KVVec::new());
+        if !devices::is_local(request, *ifindex, card) {
+            continue;
+        }
         for (counter, value) in Counter::ALL.iter().zip(&values) {
-            all.push((Some(report.ifindex), counter.name(), *value), GFP_KERNEL)?;
+            all.push((Some(*ifindex), counter.name(), *value), GFP_KERNEL)?;
         }
     }
     put_all(page, 0, all.iter(), put)

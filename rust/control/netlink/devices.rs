@@ -13,7 +13,7 @@ use crate::{
             Reply,
             Request, //
         },
-        sock::NetId, //
+        weak::Location, //
     },
     offload::device::{
         self,
@@ -29,45 +29,63 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Cards of a namespace, with what they say.
-pub(super) fn all(net: NetId) -> Result<KVec<(Arc<dyn OffloadDevice>, Report)>> {
+pub(super) type Card = Arc<dyn OffloadDevice>;
+
+/// Cards whose network devices are in the namespace of the request, with the numbers of these: all, or
+/// the one that the request names. No card is asked, and the RTNL is not taken.
+pub(super) fn local(request: &Request<'_>, attribute: u32) -> Result<KVec<(u32, Card)>> {
+    let wanted = request.u32(attribute);
     let mut found = KVec::new();
     for card in device::all()? {
-        match card.report() {
-            Ok(report) if report.net == Some(net) => found.push((card, report), GFP_KERNEL)?,
-            // It is somebody else's, or has just gone.
-            Ok(_) => {}
-            Err(err) if err == ENODEV => {}
-            Err(err) => return Err(err),
+        let Some(location) = card.location() else {
+            continue;
+        };
+        if location.net == request.net() && wanted.is_none_or(|wanted| wanted == location.ifindex) {
+            found.push((location.ifindex, card), GFP_KERNEL)?;
         }
     }
     Ok(found)
 }
 
-/// Those of the request's namespace, or the one that it names.
-pub(super) fn named(
-    request: &Request<'_>,
-    attribute: u32,
-) -> Result<KVec<(Arc<dyn OffloadDevice>, Report)>> {
-    let mut found = all(request.net())?;
-    if let Some(ifindex) = request.u32(attribute) {
-        found.retain(|(_, report)| report.ifindex == ifindex);
-        if found.is_empty() {
-            return Err(request.refuse(ENODEV, c"no card has a network device of this number here"));
-        }
+/// The same, but `ENODEV` when there is no card that the request names.
+pub(super) fn named(request: &Request<'_>, attribute: u32) -> Result<KVec<(u32, Card)>> {
+    let found = local(request, attribute)?;
+    if found.is_empty() && request.u32(attribute).is_some() {
+        return Err(request.refuse(ENODEV, c"no card has a network device of this number here"));
     }
     Ok(found)
+}
+
+/// Whether `card` is still where [`local`] has found it: what it says then is for the caller.
+pub(super) fn is_local(request: &Request<'_>, ifindex: u32, card: &Card) -> bool {
+    let net = request.net();
+    card.location() == Some(Location { net, ifindex })
+}
+
+/// How `card` is; `None` when it has just left the namespace of the request.
+fn report(request: &Request<'_>, card: &Card) -> Result<Option<Report>> {
+    match card.report() {
+        Ok(report) => Ok(Some(report).filter(|report| report.net == Some(request.net()))),
+        Err(err) if err == ENODEV => Ok(None),
+        Err(err) => Err(err),
+    }
 }
 
 pub(super) fn get(request: &Request<'_>, reply: &mut Reply<'_>) -> Result {
     request.required_u32(uapi::ACCELTCP_A_DEVICE_IFINDEX)?;
     let found = named(request, uapi::ACCELTCP_A_DEVICE_IFINDEX)?;
-    let (card, report) = found.first().ok_or(ENODEV)?;
-    reply.put(|message| put(message, &**card, report))
+    let (_, card) = found.first().ok_or(ENODEV)?;
+    let report = report(request, card)?.ok_or(ENODEV)?;
+    reply.put(|message| put(message, &**card, &report))
 }
 
 pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
-    let found = all(request.net())?;
+    let mut found = KVec::new();
+    for (_, card) in local(request, uapi::ACCELTCP_A_DEVICE_IFINDEX)? {
+        if let Some(report) = report(request, &card)? {
+            found.push((card, report), GFP_KERNEL)?;
+        }
+    }
     put_all(page, 0, found.iter(), |message, (card, report)| {
         put(message, &**card, report)
     })

@@ -171,7 +171,7 @@ fn tell_level(card: &dyn OffloadDevice, ifindex: u32, table: &[u8], level: &Leve
 }
 
 fn tell_ended(pair: &Ended) -> Result {
-    let ifindex = pair.card.home()?.ifindex;
+    let ifindex = pair.card.location().ok_or(ENODEV)?.ifindex;
     let command = uapi::ACCELTCP_CMD_SPLICE_NTF;
     pair.card
         .tell(Event::new(Group::Splices, command, |message| {

@@ -2,6 +2,10 @@
 
 //! Connections that cards end.
 
+use super::devices::{
+    self,
+    Card, //
+};
 use crate::{
     bindings as uapi,
     net::genl::{
@@ -12,10 +16,7 @@ use crate::{
         Request, //
     },
     offload::{
-        device::{
-            self,
-            OffloadDevice, //
-        },
+        device,
         flows::{
             addresses,
             Filter,
@@ -31,15 +32,10 @@ use acceltcp_abi::{
     },
     setup::NO_VLAN, //
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 /// Bytes that an entry takes at most: its heads (20), two addresses (20 each), and ten numbers (8 each).
 const ENTRY: usize = 144;
-
-type Card = (u32, Arc<dyn OffloadDevice>);
 
 pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
     let filter = read(request)?;
@@ -69,6 +65,9 @@ pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
                 Err(err) if err == ENODEV || err == ENETDOWN => break,
                 Err(err) => return Err(err),
             };
+            if !devices::is_local(request, ifindex, &card) {
+                break;
+            }
             for flow in listing.flows().iter().filter(|flow| filter.takes(flow)) {
                 if !page.entry(generation, |message| put(message, ifindex, flow))? {
                     return Err(EMSGSIZE);
@@ -85,26 +84,15 @@ pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
     Ok(())
 }
 
-/// The cards of the request's namespace, or the one that it names, by the numbers of their devices, from `at` on.
-fn cards(request: &Request<'_>, at: u32) -> Result<KVec<Card>> {
-    let wanted = request.u32(uapi::ACCELTCP_A_FLOW_IFINDEX);
-    let mut found = KVec::new();
-    for card in device::all()? {
-        match card.home() {
-            Ok(home) if home.net == request.net() => {
-                found.push((home.ifindex, card), GFP_KERNEL)?
-            }
-            Ok(_) => {}
-            Err(err) if err == ENODEV => {}
-            Err(err) => return Err(err),
-        }
-    }
-    if let Some(wanted) = wanted {
-        found.retain(|(ifindex, _)| *ifindex == wanted);
-        if found.is_empty() && at == 0 {
-            return Err(request.refuse(ENODEV, c"no card has a network device of this number here"));
-        }
-    }
+/// The cards of the request's namespace, or the one that it names, by the numbers of their devices, from
+/// `at` on.
+fn cards(request: &Request<'_>, at: u32) -> Result<KVec<(u32, Card)>> {
+    let attribute = uapi::ACCELTCP_A_FLOW_IFINDEX;
+    let mut found = match at {
+        0 => devices::named(request, attribute)?,
+        // Told of before, and gone since.
+        _ => devices::local(request, attribute)?,
+    };
     found.retain(|(ifindex, _)| *ifindex >= at);
     found.sort_unstable_by_key(|(ifindex, _)| *ifindex);
     Ok(found)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Listening sockets.
+//! Listening sockets. None of them is locked: anyone may ask, and a user may keep one locked.
 
 use super::put_all;
 use crate::{
@@ -12,10 +12,7 @@ use crate::{
             Request, //
         },
         listening,
-        sock::{
-            SockRef,
-            State, //
-        },
+        sock::SockRef,
         ulp::{
             self,
             Has, //
@@ -39,11 +36,7 @@ pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
 fn put(message: &mut Message<'_>, held: &SockRef) -> Result {
     let sk = held.get();
     let info = sk.listener_info();
-    // Closed meanwhile: told as far as it can be. A user may have it locked, for whom nobody else is to wait.
-    let has = sk.try_with_lock(|mut sk| match sk.state() {
-        State::Listen => ulp::shared::<Options>(&mut sk),
-        _ => Has::Nothing,
-    });
+    let has = ulp::peek_shared::<Options>(sk);
     let address = match info.is_v4() {
         true => info.address.get(..4).unwrap_or(&[]),
         false => &info.address,
@@ -55,23 +48,22 @@ fn put(message: &mut Message<'_>, held: &SockRef) -> Result {
     }
     message.u32(uapi::ACCELTCP_A_LISTENER_UID, sk.uid())?;
     let (offloads, why, rules) = match &has {
-        Some(Has::This(options)) => {
-            let (why, rules) = listen::status(sk, options)?;
+        Has::This(options) => {
+            let (why, rules) = listen::status_seen(sk, options)?;
             (options.asked(), why, rules)
         }
-        None => (0, reason::PENDING, 0),
         _ if sk.is_mptcp() => (0, reason::MPTCP, 0),
-        Some(Has::Other) => (0, reason::OTHER_ULP, 0),
-        Some(Has::Nothing) => (0, reason::NOT_ASKED, 0),
+        Has::Other => (0, reason::OTHER_ULP, 0),
+        Has::Nothing => (0, reason::NOT_ASKED, 0),
     };
     message.u32(uapi::ACCELTCP_A_LISTENER_OFFLOADS, offloads)?;
     message.u32(uapi::ACCELTCP_A_LISTENER_REASON, why)?;
     message.u32(uapi::ACCELTCP_A_LISTENER_RULES, rules)?;
     match &has {
-        Some(Has::This(options)) if options.policy() == 0 => {
+        Has::This(options) if options.policy() == 0 => {
             message.flag(uapi::ACCELTCP_A_LISTENER_BY_APPLICATION)
         }
-        Some(Has::This(options)) => message.u32(uapi::ACCELTCP_A_LISTENER_POLICY, options.policy()),
+        Has::This(options) => message.u32(uapi::ACCELTCP_A_LISTENER_POLICY, options.policy()),
         _ => Ok(()),
     }
 }

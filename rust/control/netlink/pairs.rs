@@ -19,8 +19,8 @@ use kernel::prelude::*;
 pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
     // Pairs that come and go meanwhile may be told or not; no other is missed or told twice, as they keep their numbers.
     let mut cursor = page.cursor();
-    for (card, report) in devices::named(request, uapi::ACCELTCP_A_PAIR_IFINDEX)? {
-        let (ifindex, mut from) = (report.ifindex, 0);
+    for (ifindex, card) in devices::named(request, uapi::ACCELTCP_A_PAIR_IFINDEX)? {
+        let mut from = 0;
         match cursor {
             (at, _) if ifindex < at => continue,
             (at, next) if ifindex == at => from = next,

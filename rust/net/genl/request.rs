@@ -92,6 +92,14 @@ impl<'a> Request<'a> {
         self.namespace().id()
     }
 
+    /// Whether the caller has `CAP_NET_ADMIN` in the user namespace of its network namespace, as
+    /// operations with `uns-admin-perm` need it.
+    pub(crate) fn may_administer(&self) -> bool {
+        // SAFETY: `info` is valid by the type invariant, and `skb` is the caller's message, whose
+        // control block is only read.
+        unsafe { bindings::acceltcp_nl_may_administer(self.skb.cast_mut(), self.info.as_ptr()) }
+    }
+
     /// All nests of this number, in their order; for operations that are no dumps.
     pub(crate) fn nests(&self, attribute: u32) -> impl Iterator<Item = Nest<'_>> {
         let mut len = 0;

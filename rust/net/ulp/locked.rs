@@ -373,3 +373,23 @@ pub(crate) fn peek<U: Ulp, R>(sk: Socket<'_>, f: impl FnOnce(&U) -> R) -> Option
     // not the data of another one.
     Some(f(unsafe { Shared::borrow(NonNull::new(data)?) }))
 }
+
+/// Which ULP `sk`, which need not be locked, has at this moment, with a reference to the data of this one.
+pub(crate) fn peek_shared<U: Ulp>(sk: Socket<'_>) -> Has<Shared<U>> {
+    let own = U::ops().ulp().cast_const();
+    let _rcu = rcu::read_lock();
+    // SAFETY: The socket is alive, in an RCU read section.
+    let data = NonNull::new(unsafe { bindings::acceltcp_ulp_peek(sk.as_raw(), own) });
+    // SAFETY: The socket had this ULP, and hence a reference to its data, in this section. See
+    // `acceltcp_ulp_peek()` for why it is not the data of another one.
+    if let Some(data) = data.and_then(|data| unsafe { Shared::try_get(data) }) {
+        return Has::This(data);
+    }
+    // SAFETY: The socket is alive.
+    let ops = unsafe { bindings::acceltcp_ulp_ops(sk.as_raw()) };
+    // Without its data, it is about to lose this one.
+    match ops.is_null() || ops == own {
+        true => Has::Nothing,
+        false => Has::Other,
+    }
+}

@@ -14,7 +14,7 @@ use crate::{
 /// Options.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Network device of the card whose counters to show; those of the host, or of the network namespace, and of all cards unless given
+    /// Network device of the card whose counters to show; those of the host, or of the network namespace, and of all cards unless given. Those of cards need root, or CAP_NET_ADMIN in the network namespace
     #[arg(value_name = "DEV")]
     pub device: Option<String>,
     /// Leave out counters that are 0

@@ -132,7 +132,7 @@ impl<W: Wire> Connection<W> {
     /// Has the kernel do something; its answers come back, of which there may be none.
     pub fn request(&mut self, command: u8, attributes: &Attributes) -> Result<Vec<Packet>, Error> {
         let sequence = self.ask(command, attributes, NLM_F_ACK)?;
-        self.answers(sequence)
+        self.answers(sequence).map_err(|error| error.about(command))
     }
 
     /// Has the kernel tell of all objects that `filter` lets through, one by one.
@@ -171,7 +171,7 @@ impl<W: Wire> Connection<W> {
                     // What comes after the first sign of a change will come again.
                     Answer::Packet(packet) => each(Step::Entry(T::parse(&packet.attributes)?))?,
                     Answer::End => return Ok(consistent),
-                    Answer::Refused(error) => return Err(error.into()),
+                    Answer::Refused(error) => return Err(error.about(T::COMMAND).into()),
                     Answer::Nothing => {}
                 }
             }
@@ -323,7 +323,19 @@ mod tests {
         let terms = crate::netlink::policy::Terms::default();
         let add = |c: &mut Connection<Script>| crate::netlink::policy::add(c, &terms);
         assert_eq!(add(&mut connection).unwrap(), 7);
-        assert!(add(&mut connection).unwrap_err().is_permission());
+        let refused = add(&mut connection).unwrap_err();
+        assert!(refused.is_permission());
+        assert!(
+            refused.to_string().contains("change the policy"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_dump_that_is_not_allowed_says_who_may() {
+        let mut connection = connect([Said::Ack(-libc::EPERM)]);
+        let refused = names(&mut connection).unwrap_err().to_string();
+        assert!(refused.contains("to ask cards needs"), "{refused}");
     }
 
     #[test]

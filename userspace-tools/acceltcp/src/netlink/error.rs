@@ -6,6 +6,8 @@ use std::{fmt, io};
 
 use nix::errno::Errno;
 
+use super::uapi;
+
 /// An error of the netlink layer.
 #[derive(Debug)]
 pub enum Error {
@@ -34,6 +36,23 @@ impl Error {
         Self::Malformed(what.to_string())
     }
 
+    /// The same, with who may ask for `command` when that is what the kernel refuses without a word.
+    #[must_use]
+    pub fn about(self, command: u8) -> Self {
+        match self {
+            Self::Refused {
+                errno: errno @ (Errno::EPERM | Errno::EACCES),
+                message: None,
+                offset,
+            } => Self::Refused {
+                errno,
+                message: who_may(command).map(Into::into),
+                offset,
+            },
+            error => error,
+        }
+    }
+
     /// Whether it is for want of rights.
     pub fn is_permission(&self) -> bool {
         match self {
@@ -42,6 +61,34 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// Who may ask for `command`, by the flags that the family's definition gives it.
+fn who_may(command: u8) -> Option<&'static str> {
+    Some(match command {
+        uapi::ACCELTCP_CMD_DEVICE_GET
+        | uapi::ACCELTCP_CMD_COUNTER_GET
+        | uapi::ACCELTCP_CMD_PAIR_GET
+        | uapi::ACCELTCP_CMD_ACL_GET
+        | uapi::ACCELTCP_CMD_FLOW_GET => {
+            "to ask cards needs root, or CAP_NET_ADMIN in this network namespace"
+        }
+        uapi::ACCELTCP_CMD_POLICY_ADD
+        | uapi::ACCELTCP_CMD_POLICY_DEL
+        | uapi::ACCELTCP_CMD_POLICY_FLUSH
+        | uapi::ACCELTCP_CMD_POLICY_SET => {
+            "to change the policy needs root, or CAP_NET_ADMIN in this network namespace"
+        }
+        uapi::ACCELTCP_CMD_COUNTER_RESET
+        | uapi::ACCELTCP_CMD_KEY_ROTATE
+        | uapi::ACCELTCP_CMD_LIMITS_SET
+        | uapi::ACCELTCP_CMD_ACL_ADD
+        | uapi::ACCELTCP_CMD_ACL_DEL
+        | uapi::ACCELTCP_CMD_ACL_FLUSH => {
+            "this needs root of the host: CAP_NET_ADMIN in the initial user namespace"
+        }
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Error {
@@ -61,7 +108,7 @@ impl fmt::Display for Error {
                     None => write!(f, "{}", errno.desc())?,
                 }
                 match errno {
-                    Errno::EPERM | Errno::EACCES => {
+                    Errno::EPERM | Errno::EACCES if message.is_none() => {
                         write!(f, "; this needs root, or CAP_NET_ADMIN")
                     }
                     Errno::EOPNOTSUPP => {
@@ -100,6 +147,20 @@ mod tests {
             refused.to_string(),
             "Operation not permitted; this needs root, or CAP_NET_ADMIN"
         );
+        let denied = || Error::Refused {
+            errno: Errno::EPERM,
+            message: None,
+            offset: None,
+        };
+        assert_eq!(
+            denied().about(uapi::ACCELTCP_CMD_FLOW_GET).to_string(),
+            "to ask cards needs root, or CAP_NET_ADMIN in this network namespace (Operation not permitted)"
+        );
+        let text = denied().about(uapi::ACCELTCP_CMD_ACL_ADD).to_string();
+        assert!(text.contains("root of the host"), "{text}");
+        // Everyone may ask for the limits; whoever refuses that knows more.
+        let text = denied().about(uapi::ACCELTCP_CMD_LIMITS_GET).to_string();
+        assert_eq!(text, denied().to_string());
         assert!(Error::NoFamily.to_string().contains("modprobe acceltcp"));
     }
 
@@ -112,5 +173,14 @@ mod tests {
         };
         assert!(!refused.is_permission());
         assert_eq!(refused.to_string(), "no such cgroup (Invalid argument)");
+        let refused = Error::Refused {
+            errno: Errno::EPERM,
+            message: Some("the rule is tc's".into()),
+            offset: None,
+        };
+        assert_eq!(
+            refused.about(uapi::ACCELTCP_CMD_ACL_DEL).to_string(),
+            "the rule is tc's (Operation not permitted)"
+        );
     }
 }

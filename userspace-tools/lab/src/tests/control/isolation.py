@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
-"""Counters that a network namespace sees are its own. Runs in the guest, as root, with the card attached."""
+"""What network namespaces see, and what their users can have the card do. Runs in the guest, as root, with the card attached."""
 
 import errno
 import json
@@ -7,12 +7,21 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 
 TOOL = "/build/bin/acceltcp"
 SOL_TCP, TCP_ULP, SOL_ACCELTCP, ACCELTCP_OFFLOAD = 6, 31, 300, 1
 SETUP = 1
 NOBODY = 65534
 PATIENCE = 60
+# Of requests by each kind of user.
+ROUNDS = 200
+NETLINK_GENERIC, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 16, 16, 3, 1, 2
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+# Operations that ask cards, and those that do not.
+DEVICE_GET, COUNTER_GET, LISTENER_GET, PAIR_GET, POLICY_GET, ACL_GET, FLOW_GET = 1, 2, 4, 5, 6, 12, 16
+CARDS = (DEVICE_GET, PAIR_GET, ACL_GET, FLOW_GET)
+HOST = (COUNTER_GET, LISTENER_GET, POLICY_GET)
 
 
 def check(condition, *what):
@@ -131,5 +140,70 @@ def counters():
         ip("netns", "delete", name)
 
 
-counters()
+def family():
+    """A netlink socket, and the number of the family."""
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+    sock.settimeout(PATIENCE)
+    name = b"acceltcp\0"
+    attribute = struct.pack("=HH", 4 + len(name), CTRL_ATTR_FAMILY_NAME) + name.ljust(12, b"\0")
+    sock.send(struct.pack("=IHHIIBBH", 20 + len(attribute), GENL_ID_CTRL, 1, 1, 0, CTRL_CMD_GETFAMILY, 1, 0) + attribute)
+    answer = sock.recv(65536)
+    place = 20
+    while True:
+        length, kind = struct.unpack_from("=HH", answer, place)
+        if kind == CTRL_ATTR_FAMILY_ID:
+            return sock, struct.unpack_from("=H", answer, place + 4)[0]
+        place += (length + 3) & ~3
+
+
+def dump(sock, number, command):
+    """How many entries the kernel tells, or the error."""
+    sock.send(struct.pack("=IHHIIBBH", 20, number, 0x301, 2, 0, command, 1, 0))
+    entries = 0
+    while True:
+        answer = sock.recv(65536)
+        while answer:
+            length, kind = struct.unpack_from("=IH", answer)
+            if kind in (NLMSG_ERROR, NLMSG_DONE):
+                error = struct.unpack_from("=i", answer, 16)[0]
+                return error or entries
+            entries += 1
+            answer = answer[(length + 3) & ~3:]
+
+
+def requests():
+    """Users without rights, and root of a user namespace, have no card asked that is not theirs."""
+    # The test looks what the card was asked meanwhile.
+    listening = listener()
+
+    def nobody():
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        sock, number = family()
+        for _ in range(ROUNDS):
+            for command in CARDS:
+                check(dump(sock, number, command) == -errno.EPERM, command)
+            for command in HOST:
+                check(dump(sock, number, command) >= 0, command)
+        check(dump(sock, number, LISTENER_GET) > 0, "listeners")
+
+    def container():
+        uid, gid = os.getuid(), os.getgid()
+        os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
+        for file, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+            with open(f"/proc/self/{file}", "w") as proc:
+                proc.write(text)
+        sock, number = family()
+        for _ in range(ROUNDS):
+            for command in CARDS:
+                check(dump(sock, number, command) == 0, command)
+            check(all(dump(sock, number, command) >= 0 for command in HOST), "what the host knows")
+
+    child(nobody)
+    child(container)
+    listening.close()
+
+
+parts = {"counters": counters, "requests": requests}
+parts[sys.argv[1]]()
 print("every namespace")

@@ -83,7 +83,7 @@ pub(super) fn tests() -> Vec<LabTest> {
         ),
         case(
             "isolation",
-            "a namespace sees no counters but its own",
+            "a namespace sees no counters but its own, and requests of users without rights reach no card",
             300,
             isolation,
         ),
@@ -197,11 +197,23 @@ fn sysctl(context: &Context<'_>) -> Result<()> {
 }
 
 fn isolation(context: &Context<'_>) -> Result<()> {
+    /// What the card may be asked meanwhile, by its heartbeat; each of 1,600 requests would be one more.
+    const OTHERS: u64 = 400;
     let session = context.start(context.session())?;
-    let said = session
-        .guest()
-        .run_ok(Cmd::new(["python3", "-c", ISOLATION]).timeout(Duration::from_secs(250)))?;
-    ensure!(said.ends_with("every namespace\n"), "{said}");
+    let part = |name: &str| {
+        let script = Cmd::new(["python3", "-c", ISOLATION, name]);
+        let said = session
+            .guest()
+            .run_ok(script.timeout(Duration::from_secs(150)))?;
+        ensure!(said.ends_with("every namespace\n"), "{said}");
+        Ok(())
+    };
+    let asked = || session.card(0)?.counter("reconfigs");
+    let before = asked()?;
+    part("requests")?;
+    let times = asked()? - before;
+    ensure!(times < OTHERS, "the card was asked {times} times");
+    part("counters")?;
     context.finish(session)
 }
 

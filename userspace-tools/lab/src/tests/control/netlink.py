@@ -422,20 +422,32 @@ def acl(card):
 
 
 def no_permission():
-    """Another user may look, and may not change anything."""
+    """Another user may look at what the host knows, have no card asked, and not change anything."""
     pid = os.fork()
     if pid == 0:
         try:
             os.setuid(65534)
             globals()["ynl"] = family()
-            check(len(list(ynl.dump("device-get", {}))) == 1, "may look")
+            for operation in ("listener-get", "policy-get"):
+                list(ynl.dump(operation, {}))
+            check(not any("ifindex" in entry for entry in ynl.dump("counter-get", {})), "counters of the host only")
+            check("sram-high" in ynl.do("limits-get", {}), "may look")
             for operation, args in (
+                    ("device-get", {}), ("pair-get", {}), ("acl-get", {}), ("flow-get", {}),
+                    ("counter-get", {"ifindex": ifindex})):
+                try:
+                    found = list(ynl.dump(operation, args))
+                except NlError as error:
+                    check(abs(error.error) == errno.EPERM, operation, error)
+                else:
+                    raise AssertionError(("a card was asked", operation, found))
+            for operation, args in (
+                    ("device-get", {"ifindex": ifindex}), ("acl-get", {"ifindex": ifindex, "handle": 1}),
                     ("policy-add", {"offloads": {"setup"}}), ("policy-del", {"id": 1}), ("policy-flush", {}),
                     ("policy-set", {}), ("key-rotate", {}), ("counter-reset", {}), ("limits-set", {"sram-high": 1}),
                     ("acl-add", {"ifindex": ifindex, "action": "deny"}),
                     ("acl-del", {"ifindex": ifindex, "handle": 1}), ("acl-flush", {"ifindex": ifindex})):
                 refused(errno.EPERM, "", operation, args)
-            check(list(ynl.dump("acl-get", {})) == [], "may look at rules")
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)

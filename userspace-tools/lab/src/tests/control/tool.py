@@ -149,7 +149,11 @@ def sockmaps():
 
 def no_permission():
     nobody = 65534
-    check("nic0" in run("status", user=nobody), "everyone may look")
+    for args in (["listeners"], ["policy", "list"], ["limits"], ["stats"]):
+        run(*args, user=nobody)
+    check("syn.answered" not in run("stats", user=nobody), "no card was asked")
+    for args in (["status"], ["stats", "nic0"], ["splices"], ["flows"], ["acl", "list"]):
+        check("to ask cards needs root" in run(*args, code=4, user=nobody), args)
     for args in (["policy", "add"], ["policy", "flush"], ["keys", "rotate"], ["stats", "--reset"],
                  ["acl", "add", "dev", "nic0", "deny"], ["acl", "flush", "dev", "nic0"], ["limits", "--sram-low", "1"]):
         run(*args, code=4, user=nobody)
