@@ -46,7 +46,7 @@ pub(super) fn stalled(context: &Context<'_>) -> Result<()> {
     let mut of_port = listeners.as_array().into_iter().flatten();
     let listener = of_port.find(|one| one["port"] == STALLED);
     ensure!(
-        listener.is_some_and(|one| one["reason"] == "pending"),
+        listener.is_some_and(|one| one["reason"] == "not-asked"),
         "{listeners}"
     );
     ensure!(statistic(&session, "policy_stalled")? > 0);
