@@ -120,8 +120,11 @@ pub mod attach {
     pub const CREDITS_META: u32 = 1 << 1;
     /// The driver parses [`super::super::meta::field::SPLICE`]. Without this bit no pair is taken.
     pub const SPLICE_META: u32 = 1 << 2;
+    /// The driver parses [`super::super::meta::field::OWNER`], and says whose a connection is. Without this bit the card does not
+    /// look at owners.
+    pub const OWNERS_META: u32 = 1 << 3;
     /// All bits.
-    pub const ALL: u32 = (1 << 3) - 1;
+    pub const ALL: u32 = (1 << 4) - 1;
 }
 
 wire! {

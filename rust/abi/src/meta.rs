@@ -8,12 +8,12 @@
 //! [`field::HANDSHAKE`] is AccelTCP's own. A card sends it only after the driver opted in with
 //! [`super::cmd::attach::HANDSHAKE_META`], and [`RxMeta::parse`] refuses it for a driver that did not. So it is with
 //! [`field::CREDITS`] and [`super::cmd::attach::CREDITS_META`], and with [`field::SPLICE`] and
-//! [`super::cmd::attach::SPLICE_META`]. A driver that did not ask for credits may not send
+//! [`super::cmd::attach::SPLICE_META`], and with [`field::OWNER`] and [`super::cmd::attach::OWNERS_META`]. A driver that did not ask for credits may not send
 //! [`field::HAND_OVER`], and one that did not ask for what becomes of pairs may not splice.
 
 use super::setup::Handshake;
 use super::splice::{Splice, SpliceEvent};
-use super::teardown::{Credits, HandOver};
+use super::teardown::{Credits, HandOver, OwnerCredits};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Field types.
@@ -40,11 +40,14 @@ pub mod field {
     pub const HAND_OVER: u32 = 0xd;
     /// [`super::Credits`]; a type that upstream does not use.
     pub const CREDITS: u32 = 0xe;
+    /// [`super::OwnerCredits`]; a type that upstream does not use.
+    pub const OWNER: u32 = 0xf;
 }
 
 /// What AccelTCP tells fits what drivers set aside for metadata.
 const _: () = assert!(
     TYPES_SIZE + Credits::SIZE <= super::nfd3::RX_META_MAX
+        && TYPES_SIZE + OwnerCredits::SIZE <= super::nfd3::RX_META_MAX
         && TYPES_SIZE + SpliceEvent::SIZE <= super::nfd3::RX_META_MAX
 );
 
@@ -116,6 +119,8 @@ pub struct RxMeta {
     pub credits: Option<Credits>,
     /// What has become of a pair. There is no frame behind it.
     pub splice: Option<SpliceEvent>,
+    /// Whose connections have ended. There is no frame behind it.
+    pub owner: Option<OwnerCredits>,
 }
 
 /// Which fields of AccelTCP a driver has asked for.
@@ -127,6 +132,8 @@ pub struct OptIn {
     pub credits: bool,
     /// [`field::SPLICE`].
     pub splice: bool,
+    /// [`field::OWNER`].
+    pub owners: bool,
 }
 
 /// Why metadata is not usable.
@@ -142,7 +149,7 @@ pub enum MetaError {
     BadHandshake,
     /// A [`HandOver`] that contradicts itself.
     BadHandOver,
-    /// [`Credits`] of another version.
+    /// [`Credits`] or [`OwnerCredits`] of another version, or of no owner.
     BadCredits,
     /// A [`Splice`] or [`SpliceEvent`] that contradicts itself.
     BadSplice,
@@ -150,7 +157,12 @@ pub enum MetaError {
 
 impl RxMeta {
     /// Most bytes that [`RxMeta::emit`] writes.
-    pub const MAX: usize = TYPES_SIZE + 3 * 4 + Handshake::SIZE + Credits::SIZE + SpliceEvent::SIZE;
+    pub const MAX: usize = TYPES_SIZE
+        + 3 * 4
+        + Handshake::SIZE
+        + Credits::SIZE
+        + SpliceEvent::SIZE
+        + OwnerCredits::SIZE;
 
     /// Reads the metadata `bytes`, all of which must be used. No bytes at all is empty metadata.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetaError> {
@@ -185,6 +197,11 @@ impl RxMeta {
                 field::CREDITS if opt_in.credits => {
                     meta.credits = Some(take(&mut rest)?);
                     let valid = meta.credits.is_some_and(|it| it.is_valid());
+                    Some((valid, MetaError::BadCredits))
+                }
+                field::OWNER if opt_in.owners => {
+                    meta.owner = Some(take(&mut rest)?);
+                    let valid = meta.owner.is_some_and(|it| it.is_valid());
                     Some((valid, MetaError::BadCredits))
                 }
                 field::SPLICE if opt_in.splice => {
@@ -250,6 +267,9 @@ impl RxMeta {
         }
         if let Some(event) = &self.splice {
             put(field::SPLICE, 1, event.as_bytes());
+        }
+        if let Some(owner) = &self.owner {
+            put(field::OWNER, 1, owner.as_bytes());
         }
         if types == 0 {
             return 0;
@@ -487,7 +507,7 @@ mod tests {
         fn round_trip(
             kind in 0u32..10, hash: u32, with_hash: bool, mark: Option<u32>, csum: Option<u32>,
             handshake in proptest::option::of(handshakes()), credits: Option<[u32; 2]>,
-            splice: Option<[u64; 2]>,
+            splice: Option<[u64; 2]>, owner: Option<u32>,
         ) {
             let hash = with_hash.then(|| (HashType::from_raw(kind).unwrap(), hash));
             let credits = credits.map(|[flows, buffers]| Credits {
@@ -502,18 +522,26 @@ mod tests {
                 bytes: bytes.map(Into::into),
                 ..SpliceEvent::default()
             });
-            let meta = RxMeta { hash, mark, csum, handshake, credits, splice };
+            let owner = owner.map(|flows| OwnerCredits {
+                version: OwnerCredits::VERSION,
+                owner: ((flows % 255 + 1) as u16).into(),
+                flows: flows.into(),
+                ..OwnerCredits::default()
+            });
+            let meta = RxMeta { hash, mark, csum, handshake, credits, splice, owner };
             let mut out = [0; RxMeta::MAX];
             let len = meta.emit(&mut out);
-            for bits in 0..8 {
+            for bits in 0..16 {
                 let opt_in = OptIn {
                     handshake: bits & 1 != 0,
                     credits: bits & 2 != 0,
                     splice: bits & 4 != 0,
+                    owners: bits & 8 != 0,
                 };
                 let asked_for = (opt_in.handshake || handshake.is_none())
                     && (opt_in.credits || credits.is_none())
-                    && (opt_in.splice || splice.is_none());
+                    && (opt_in.splice || splice.is_none())
+                    && (opt_in.owners || owner.is_none());
                 let expected = if asked_for { Ok(meta) } else { Err(MetaError::UnknownField) };
                 prop_assert_eq!(RxMeta::parse_with(&out[..len], opt_in), expected);
             }
@@ -522,7 +550,7 @@ mod tests {
         #[test]
         fn any_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = RxMeta::parse(&bytes);
-            let all = OptIn { handshake: true, credits: true, splice: true };
+            let all = OptIn { handshake: true, credits: true, splice: true, owners: true };
             let _ = RxMeta::parse_with(&bytes, all);
             for field in [field::HAND_OVER, field::SPLICE, field::RETURNED] {
                 let _ = TxMeta::parse(field, &bytes);

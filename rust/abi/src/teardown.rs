@@ -35,8 +35,15 @@
 //! ([`Credits`]); what the host may still hand over is the capacity, less what it has handed over, plus what has
 //! come back, modulo 2^32. A notice that is lost is made up for by the next one. A hand-over that the card refuses
 //! (a host that broke these rules) comes back at once, as a flow and its buffers.
+//!
+//! # Owners
+//!
+//! A host that limits whose connections the card ends gives them numbers ([`HandOver::owner`]), and the card counts for ever,
+//! for each number, the flows that have ended ([`OwnerCredits`]). So the host needs no memory for each connection.
+//! TIME-WAIT does not count, as it takes no flow. The card tells of the numbers that have changed behind its notices of credits; what
+//! does not get through is told again. It needs [`super::tlv::features::OWNERS`] and [`super::cmd::attach::OWNERS_META`].
 
-use zerocopy::big_endian::{U16, U32, U64};
+use zerocopy::big_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A connection that the card is to end; in front of its template. Numbers are big endian, as in all metadata.
@@ -67,8 +74,11 @@ pub struct HandOver {
     pub mss: U16,
     /// Longest retransmission timeout, with back-off, in hundredths of a second; at most 12,000, which is also meant by 0.
     pub rto_max: U16,
+    /// Whose connection it is, below [`OWNERS`]; 0 for nobody's. Not looked at if the driver does not ask for
+    /// [`OwnerCredits`].
+    pub owner: U16,
     /// The host's name for the connection; not looked at.
-    pub cookie: U64,
+    pub cookie: [u8; 6],
     /// SND.NXT: what is before it has been sent, the FIN included.
     pub snd_nxt: U32,
     /// SND.WND in bytes, from SND.UNA on.
@@ -135,6 +145,9 @@ pub mod hand_over {
     pub const ALL: u8 = (1 << 6) - 1;
 }
 
+/// Numbers of owners are below.
+pub const OWNERS: usize = 256;
+
 /// Buffers that `len` bytes of data take.
 pub const fn buffers(len: usize) -> usize {
     len.div_ceil(BUFFER)
@@ -182,12 +195,55 @@ impl Credits {
     }
 }
 
+/// Flows of an owner that have ended, since the driver attached; as metadata ([`super::meta::RxMeta::owner`]) of a
+/// frame that is no frame. The number goes round at 2^32.
+#[repr(C)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
+pub struct OwnerCredits {
+    /// [`OwnerCredits::VERSION`].
+    pub version: u8,
+    /// Reserved, zero.
+    pub reserved: u8,
+    /// Whose, below [`OWNERS`]; not 0.
+    pub owner: U16,
+    /// Flows that have ended.
+    pub flows: U32,
+}
+
+impl OwnerCredits {
+    /// Bytes of the notice.
+    pub const SIZE: usize = 8;
+    /// Version that these files describe.
+    pub const VERSION: u8 = 1;
+
+    /// Whether a host built from these files can use it.
+    pub fn is_valid(&self) -> bool {
+        self.version == Self::VERSION
+            && self.reserved == 0
+            && (1..OWNERS).contains(&usize::from(self.owner.get()))
+    }
+}
+
 const _: () = {
     assert!(core::mem::size_of::<HandOver>() == HandOver::SIZE);
-    assert!(core::mem::offset_of!(HandOver, cookie) == 8);
+    assert!(core::mem::offset_of!(HandOver, owner) == 8);
+    assert!(core::mem::offset_of!(HandOver, cookie) == 10);
     assert!(core::mem::offset_of!(HandOver, snd_nxt) == 16);
     assert!(core::mem::offset_of!(HandOver, time_wait_ms) == 48);
     assert!(core::mem::size_of::<Credits>() == Credits::SIZE);
+    assert!(core::mem::size_of::<OwnerCredits>() == OwnerCredits::SIZE);
 };
 
 #[cfg(test)]
@@ -203,7 +259,8 @@ mod tests {
             retries: 8,
             mss: 1448.into(),
             rto_max: 100.into(),
-            cookie: 0x0102_0304_0506_0708.into(),
+            owner: 0x0102.into(),
+            cookie: [3, 4, 5, 6, 7, 8],
             snd_nxt: 1.into(),
             snd_wnd: 2.into(),
             snd_wl1: 3.into(),
@@ -234,6 +291,31 @@ mod tests {
         };
         assert_eq!(credits.as_bytes(), [1, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3, 4]);
         assert!(credits.is_valid() && !Credits::default().is_valid());
+        let owner = OwnerCredits {
+            version: OwnerCredits::VERSION,
+            owner: 0x00ff.into(),
+            flows: 0x0102_0304.into(),
+            ..OwnerCredits::default()
+        };
+        assert_eq!(owner.as_bytes(), [1, 0, 0, 0xff, 1, 2, 3, 4]);
+        assert!(owner.is_valid());
+    }
+
+    #[test]
+    fn owners_have_numbers_within_the_limit() {
+        let notice = |owner: u16| OwnerCredits {
+            version: OwnerCredits::VERSION,
+            owner: owner.into(),
+            ..OwnerCredits::default()
+        };
+        assert!(notice(1).is_valid() && notice(OWNERS as u16 - 1).is_valid());
+        assert!(!notice(0).is_valid() && !notice(OWNERS as u16).is_valid());
+        let mut other = notice(1);
+        other.reserved = 1;
+        assert!(!other.is_valid());
+        other = notice(1);
+        other.version = 2;
+        assert!(!other.is_valid());
     }
 
     #[test]

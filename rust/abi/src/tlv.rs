@@ -123,6 +123,8 @@ pub mod features {
     pub const ACL: u32 = 1 << 3;
     /// It lists the connections that it ends ([`super::super::flows`]).
     pub const FLOWS: u32 = 1 << 4;
+    /// It tells whose connections have ended ([`super::super::teardown::OwnerCredits`]).
+    pub const OWNERS: u32 = 1 << 5;
 }
 
 const _: () = assert!(core::mem::size_of::<AccelTcp>() == AccelTcp::SIZE);
