@@ -67,7 +67,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
                 | features::TEARDOWN
                 | features::SPLICE
                 | features::ACL
-                | features::FLOWS,
+                | features::FLOWS
+                | features::OWNERS,
         ),
     };
     let host_capture = match &cli.host_pcap {

@@ -89,7 +89,8 @@ impl<M: Memory> Nic<M> {
                 self.splice_clear();
                 self.teardown_clear();
                 let credits = understood && understands(cmd::attach::CREDITS_META);
-                self.teardown.attach(credits);
+                let owners = understands(cmd::attach::OWNERS_META);
+                self.teardown.attach(credits, owners);
                 // Buffers come back by credits.
                 let splices = credits && understands(cmd::attach::SPLICE_META);
                 self.splicing.attach(splices);

@@ -48,6 +48,6 @@ pub mod wheel;
 pub mod wire;
 
 pub use acceltcp_abi::setup::Handshake;
-pub use acceltcp_abi::teardown::{Credits, HandOver};
+pub use acceltcp_abi::teardown::{Credits, HandOver, OwnerCredits};
 pub use clock::Instant;
 pub use nic::{Memory, Nic, Output};

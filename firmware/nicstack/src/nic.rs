@@ -19,7 +19,7 @@ use crate::wire::segment::Content;
 use acceltcp_abi::cmd;
 use acceltcp_abi::setup::Handshake;
 use acceltcp_abi::splice::SpliceEvent;
-use acceltcp_abi::teardown::Credits;
+use acceltcp_abi::teardown::{Credits, OwnerCredits};
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -42,6 +42,13 @@ pub trait Output {
     /// it. What does not get through is made up for by the next one.
     fn credits(&mut self, credits: &Credits) {
         let _ = credits;
+    }
+
+    /// Delivers the metadata [`acceltcp_abi::meta::RxMeta::owner`], of no frame. Only a host that asked for it gets it. False
+    /// when it did not get through: the stack tries again.
+    fn owner_credits(&mut self, credits: &OwnerCredits) -> bool {
+        let _ = credits;
+        true
     }
 
     /// Delivers the metadata [`acceltcp_abi::meta::RxMeta::splice`], of no frame. Only a host that asked for it gets it. False

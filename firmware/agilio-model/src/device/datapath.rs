@@ -18,7 +18,7 @@ use acceltcp_abi::meta::{RxMeta, TxMeta};
 use acceltcp_abi::nfd3::RX_EOP;
 use acceltcp_abi::regs::ctrl;
 use acceltcp_abi::splice::{Splice, SpliceEvent};
-use nicstack::{Credits, HandOver, Handshake};
+use nicstack::{Credits, HandOver, Handshake, OwnerCredits};
 use std::io;
 
 /// Most frames from the wire that are worked on before those who wait to change the datapath may.
@@ -108,6 +108,15 @@ impl nicstack::Output for Ports<'_> {
         if let Err(reason) = self.deliver_message(&meta) {
             self.card.counters.drop_frame(reason);
         }
+    }
+
+    fn owner_credits(&mut self, credits: &OwnerCredits) -> bool {
+        let meta = RxMeta {
+            owner: Some(*credits),
+            ..RxMeta::default()
+        };
+        // The stack tells again what finds no buffer.
+        self.deliver_message(&meta).is_ok()
     }
 
     fn splice_event(&mut self, event: &SpliceEvent) -> bool {

@@ -3,7 +3,7 @@
 //! Connection teardown: the host closes, hands over and forgets; the card ends the connection by the rules of TCP.
 //!
 //! * [`tcb`] and [`machine`]: what is known of a connection, and the rules, without memory or frames.
-//! * `flows`, [`time_wait`]: the tables. `list`: both of them for the host to see.
+//! * `flows`, [`time_wait`]: the tables. `list`: both of them for the host to see. `owners`: whose connections have ended.
 //!
 //! # Who may touch a connection
 //!
@@ -16,6 +16,7 @@
 mod flows;
 mod list;
 pub mod machine;
+mod owners;
 mod sender;
 pub mod tcb;
 pub mod time_wait;
@@ -23,6 +24,7 @@ mod waiting;
 
 use self::flows::{Flows, Record};
 use self::machine::{Incoming, Next};
+use self::owners::Owners;
 use self::sender::Sender;
 use self::tcb::{State, Tcb, Template};
 use self::time_wait::{Entry, TimeWait};
@@ -66,6 +68,7 @@ pub(crate) struct Teardown {
     untold: AtomicBool,
     /// When it was told last.
     told: AtomicU64,
+    owners: Owners,
 }
 
 /// What becomes of a frame from the wire.
@@ -133,8 +136,9 @@ impl Teardown {
         }
     }
 
-    /// Says whether the driver asked for credits; counting starts anew.
-    pub(crate) fn attach(&self, on: bool) {
+    /// Says whether the driver asked for credits, and for those of owners; counting starts anew.
+    pub(crate) fn attach(&self, on: bool, owners: bool) {
+        self.owners.attach(on && owners);
         self.on.store(on, Ordering::Relaxed);
         self.flows_done.store(0, Ordering::Relaxed);
         self.buffers_done.store(0, Ordering::Relaxed);
@@ -195,6 +199,9 @@ impl<M: Memory> Nic<M> {
             Ok(()) => self.stats.count(Counter::TeardownTaken),
             Err((counter, buffers)) => {
                 self.stats.count(counter);
+                if let Some(owner) = self.teardown.owners.named(message.owner.get()) {
+                    self.teardown.owners.ended(owner);
+                }
                 self.teardown.give_back(1, buffers);
             }
         }
@@ -229,8 +236,12 @@ impl<M: Memory> Nic<M> {
             len: segment.tcp.data.len() as u32,
         };
         let plain = message.is_valid() && segment.ip.extensions == Extensions::Skipped;
+        let owner = self.teardown.owners.named(message.owner.get());
         let tcb = Tcb::new(message, &template, now.millis()).filter(|_| plain);
-        let tcb = tcb.ok_or((BAD, spent))?;
+        let (Some(mut tcb), Some(owner)) = (tcb, owner) else {
+            return Err((BAD, spent));
+        };
+        tcb.owner = owner;
 
         let tuple = path.tuple();
         // As by the host's FIN: a late copy of the first segment brings no connection any more.
@@ -271,7 +282,7 @@ impl<M: Memory> Nic<M> {
         if let Some((number, mut record)) = flows.find(&self.emem, chain, tuple) {
             self.stats.count(Counter::TeardownReplaced);
             flows.remove(&self.memory, chain, number, &record);
-            self.free(&mut record, 1);
+            self.free(&mut record, true);
         }
     }
 
@@ -311,7 +322,7 @@ impl<M: Memory> Nic<M> {
         match next {
             Next::Stay => {
                 if held.record.tcb.una.wrapping_sub(held.record.tcb.fin) as i32 >= 0 {
-                    self.free(&mut held.record, 0);
+                    self.free(&mut held.record, false);
                 }
                 let tcb = &mut held.record.tcb;
                 flows.moved(old.state(), tcb.state());
@@ -338,14 +349,17 @@ impl<M: Memory> Nic<M> {
         // The slot of the timer and the state are those that it was saved with.
         let armed = Record::new(*old, held.record.path, Data::default());
         flows.remove(&self.memory, &mut held.chain, held.number, &armed);
-        self.free(&mut held.record, 1);
+        self.free(&mut held.record, true);
     }
 
-    /// Frees the data of a connection, and gives buffers and `flows` back.
-    fn free(&self, record: &mut Record, flows: u32) {
+    /// Frees the data of a connection, and gives buffers back, and the flow if it has `ended`.
+    fn free(&self, record: &mut Record, ended: bool) {
         let data = record.take_data();
         let buffers = self.teardown.buffers.free(&self.emem, data);
-        self.teardown.give_back(flows, buffers);
+        if ended {
+            self.teardown.owners.ended(record.tcb.owner);
+        }
+        self.teardown.give_back(ended.into(), buffers);
     }
 
     /// Takes a segment from the wire, if it is of a connection of the card.
@@ -509,6 +523,9 @@ impl<M: Memory> Nic<M> {
         if first.is_ok() && teardown.untold.swap(false, Ordering::AcqRel) {
             self.stats.count(Counter::TeardownNotice);
             out.credits(&teardown.credits());
+            if teardown.owners.tell(|notice| out.owner_credits(notice)) {
+                teardown.untold.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -524,11 +541,11 @@ impl<M: Memory> Nic<M> {
             };
             if let Some(mut record) = flows.entry(&self.emem, &chain, number) {
                 flows.remove(&self.memory, &mut chain, number, &record);
-                self.free(&mut record, 1);
+                self.free(&mut record, true);
                 self.stats.count(Counter::TeardownAborted);
             }
         }
         self.teardown.time_wait.clear(&self.emem);
-        self.teardown.attach(false);
+        self.teardown.attach(false, false);
     }
 }

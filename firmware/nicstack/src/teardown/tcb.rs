@@ -109,8 +109,10 @@ pub struct Tcb {
     pub deadline: u32,
     /// When a challenge was sent last.
     pub challenge: u32,
-    /// Fills the last word.
-    reserved: u32,
+    /// Whose connection it is; 0 for nobody's.
+    pub owner: u16,
+    /// Fills the word.
+    reserved: u16,
     /// Most bytes of data in a segment.
     pub mss: u16,
     /// The window that we announce.
@@ -143,6 +145,11 @@ pub struct Template {
     pub timestamps: Option<(u32, u32)>,
     /// Bytes of data.
     pub len: u32,
+}
+
+/// The host's name for a connection.
+fn host_name([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
 impl Tcb {
@@ -185,7 +192,7 @@ impl Tcb {
         }
         let mss = message.mss.get().min(super::MAX_MSS);
         Some(Self {
-            cookie: message.cookie.get(),
+            cookie: host_name(message.cookie),
             una,
             nxt,
             fin,
@@ -207,6 +214,7 @@ impl Tcb {
             time_wait_ms: message.time_wait_ms.get(),
             deadline: 0,
             challenge: 0,
+            owner: 0,
             reserved: 0,
             mss,
             window: template.window,

@@ -13,7 +13,7 @@ use nicstack::wire::ip::IpHeader;
 use nicstack::wire::options::{Options, Timestamps};
 use nicstack::wire::segment::SegmentHeader;
 use nicstack::wire::tcp::{Flags, TcpHeader};
-use nicstack::{Credits, HandOver, Output};
+use nicstack::{Credits, HandOver, Output, OwnerCredits};
 
 /// SND.UNA and RCV.NXT of the connection.
 pub(crate) const SEQ: u32 = 0xffff_fff0;
@@ -51,6 +51,7 @@ pub(crate) struct Host {
     pub(crate) retries: u8,
     /// Longest timeout, in hundredths of a second; 0 for that of Linux.
     pub(crate) rto_max: u16,
+    pub(crate) owner: u16,
 }
 
 impl Default for Host {
@@ -73,6 +74,7 @@ impl Default for Host {
             cwnd: 10 * MSS as u32,
             retries: RETRIES,
             rto_max: 0,
+            owner: 0,
         }
     }
 }
@@ -129,7 +131,8 @@ impl Host {
             retries: self.retries,
             mss: (MSS as u16).into(),
             rto_max: self.rto_max.into(),
-            cookie: 7.into(),
+            cookie: [7; 6],
+            owner: self.owner.into(),
             snd_nxt: SEQ.wrapping_add(self.sent).into(),
             snd_wnd: self.wnd.into(),
             snd_wl1: ACK.into(),
@@ -176,6 +179,7 @@ struct Port {
     to_host: usize,
     to_wire: Vec<Vec<u8>>,
     credits: Vec<Credits>,
+    owners: Vec<OwnerCredits>,
 }
 
 impl Output for Port {
@@ -190,6 +194,11 @@ impl Output for Port {
     fn credits(&mut self, credits: &Credits) {
         self.credits.push(*credits);
     }
+
+    fn owner_credits(&mut self, credits: &OwnerCredits) -> bool {
+        self.owners.push(*credits);
+        true
+    }
 }
 
 /// A NIC that ends connections; `peer` is the peer of the last one.
@@ -197,6 +206,7 @@ pub(crate) struct Ending {
     pub(crate) card: Card,
     pub(crate) host: Host,
     pub(crate) credits: Vec<Credits>,
+    pub(crate) owners: Vec<OwnerCredits>,
     sent: Vec<Segment>,
 }
 
@@ -206,10 +216,18 @@ impl Ending {
     }
 
     pub(crate) fn with(capacity: Capacity) -> Self {
+        Self::attached(
+            capacity,
+            cmd::attach::HANDSHAKE_META | cmd::attach::CREDITS_META,
+        )
+    }
+
+    /// For a driver that understands `flags`.
+    pub(crate) fn attached(capacity: Capacity, flags: u32) -> Self {
         let mut card = fresh(capacity);
         card.attach();
         let attach = cmd::Attach {
-            flags: (cmd::attach::HANDSHAKE_META | cmd::attach::CREDITS_META).into(),
+            flags: flags.into(),
             ..cmd::Attach::default()
         };
         card.order(&Request::Attach(attach)).unwrap();
@@ -217,6 +235,7 @@ impl Ending {
             card,
             host: Host::default(),
             credits: Vec::new(),
+            owners: Vec::new(),
             sent: Vec::new(),
         }
     }
@@ -245,6 +264,7 @@ impl Ending {
         let segments = port.to_wire.iter().map(|frame| Segment::parse(frame));
         self.sent.extend(segments);
         self.credits.extend(port.credits);
+        self.owners.extend(port.owners);
         self.states();
     }
 

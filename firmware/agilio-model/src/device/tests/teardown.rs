@@ -176,6 +176,33 @@ fn a_connection_costs_the_host_one_frame_out_and_none_in() {
 }
 
 #[test]
+fn the_host_is_told_whose_connections_have_ended() {
+    let mut guest = attached(Format::Nfd3, CREDITS | cmd::attach::OWNERS_META);
+    let message = HandOver {
+        owner: 7.into(),
+        ..message()
+    };
+    hand_over(&mut guest, Format::Nfd3, &message, &template(b"response"));
+    guest.card.receive(&peer(9, Flags::FIN));
+    let metadata = [0, 1].map(|slot| {
+        let (desc, buffer) = wait_for(|| {
+            guest.card.tick();
+            guest.received(0, slot)
+        });
+        buffer[..desc.meta_len()].to_vec()
+    });
+    let opt_in = OptIn {
+        credits: true,
+        owners: true,
+        ..OptIn::default()
+    };
+    let [credits, owner] = metadata.map(|bytes| RxMeta::parse_with(&bytes, opt_in).unwrap());
+    assert!(credits.credits.is_some_and(|told| told.flows.get() == 1));
+    let told = owner.owner.unwrap();
+    assert_eq!((told.owner.get(), told.flows.get()), (7, 1));
+}
+
+#[test]
 fn time_passes_for_connections() {
     let mut guest = attached(Format::Nfd3, CREDITS);
     assert!(!guest.card.tick(), "idle");
