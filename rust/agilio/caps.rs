@@ -199,6 +199,14 @@ impl Caps {
                 .is_some_and(|found| found.features.get() & tlv::features::FLOWS != 0)
     }
 
+    /// Whether the firmware says whose connections have ended.
+    pub(crate) fn tells_owners(&self) -> bool {
+        self.tears_down()
+            && self
+                .acceltcp
+                .is_some_and(|found| found.features.get() & tlv::features::OWNERS != 0)
+    }
+
     /// Whether the card has all of `bits` of the control word.
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.ctrl & bits == bits

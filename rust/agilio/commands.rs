@@ -39,6 +39,7 @@ use crate::{
         },
         flows::Listing,
         keys::Rotation,
+        owners::Share,
         rules::Published,
         splice::pairs::Pairs, //
     },
@@ -144,9 +145,15 @@ impl OffloadDevice for Card {
         &self.credits
     }
 
-    fn hand_over(&self, template: SkBuff, message: &HandOver, len: usize) -> Result {
+    fn hand_over(
+        &self,
+        template: SkBuff,
+        message: &HandOver,
+        len: usize,
+        share: Option<Share>,
+    ) -> Result {
         self.send(template, &TxMeta::HandOver(*message), &mut || {
-            self.credits.take(len).then_some(()).ok_or(ENOSPC)
+            self.credits.take_of(share, len)
         })
     }
 
@@ -315,6 +322,9 @@ impl<'a> Vnic<'a> {
         if self.caps.splices() {
             understood |= cmd::attach::SPLICE_META;
         }
+        if self.caps.tells_owners() {
+            understood |= cmd::attach::OWNERS_META;
+        }
         let attached = self.with_commands(|sender| {
             sender.send::<()>(&Request::Attach(Attach {
                 flags: understood.into(),
@@ -326,6 +336,8 @@ impl<'a> Vnic<'a> {
             set_clock(sender)?;
             if self.caps.tears_down() {
                 let reply: TeardownReply = sender.send(&Request::TeardownRead)?;
+                let owners = self.card.credits.owners();
+                owners.start(self.caps.tells_owners());
                 self.card.credits.start(&reply);
             }
             if self.caps.splices() {

@@ -132,6 +132,7 @@ impl<'a> RxRing<'a> {
                 // They come to the first ring.
                 credits: caps.tears_down() && index == 0,
                 splice: caps.splices() && index == 0,
+                owners: caps.tells_owners() && index == 0,
             },
             credits: credits.clone(),
             pairs: pairs.clone(),
@@ -321,6 +322,15 @@ impl<'a> RxRing<'a> {
                 &stats.credits
             } else {
                 &stats.bad_credits
+            };
+            counter.add(1);
+            return None;
+        }
+        if let Some(told) = &meta.owner {
+            let owners = self.credits.owners();
+            let counter = match owners.returned(told.owner.get(), told.flows.get()) {
+                true => &stats.credits,
+                false => &stats.bad_credits,
             };
             counter.add(1);
             return None;

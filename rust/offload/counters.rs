@@ -188,6 +188,8 @@ counters! {
     splice_not_reported,
     /// Connections whose application has given them to another ULP, such as kTLS.
     fallback_other_ulp,
+    /// Connections ended by the host as their namespace has as many with cards as `quota_teardown` allows.
+    teardown_quota,
 }
 
 const COUNT: usize = NAMES.len();

@@ -5,20 +5,29 @@
 //! A card counts for ever what it has given back; here is what was spent. Who hands over takes first, so that
 //! there is always room on the card for what it is sent.
 
-use super::watermark::{
-    Gate,
-    Level, //
+use super::{
+    owners::{
+        Accounts,
+        Share, //
+    },
+    watermark::{
+        Gate,
+        Level, //
+    }, //
 };
 use acceltcp_abi::{
     cmd::TeardownReply,
     teardown, //
 };
-use kernel::sync::atomic::{
-    Acquire,
-    Atomic,
-    Full,
-    Relaxed,
-    Release, //
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        Relaxed,
+        Release, //
+    }, //
 };
 
 /// Credits of one kind. All numbers run freely.
@@ -89,6 +98,7 @@ pub(crate) struct Credits {
     flows: Account,
     buffers: Account,
     gate: Gate,
+    owners: Accounts,
 }
 
 impl Credits {
@@ -99,6 +109,7 @@ impl Credits {
             flows: Account::new(),
             buffers: Account::new(),
             gate: Gate::new(),
+            owners: Accounts::new(),
         }
     }
 
@@ -114,6 +125,7 @@ impl Credits {
     /// The card takes nothing any more. Returns how many connections are with it.
     pub(crate) fn stop(&self) -> u32 {
         let outstanding = self.flows.outstanding();
+        self.owners.stop();
         self.max_data.store(0, Relaxed);
         self.flows.start(0, 0);
         self.buffers.start(0, 0);
@@ -142,6 +154,29 @@ impl Credits {
             return false;
         }
         true
+    }
+
+    /// Takes the same, and a connection of `share` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `EDQUOT` when the share is used up, `ENOSPC` when the card has no room.
+    pub(crate) fn take_of(&self, share: Option<Share>, len: usize) -> Result {
+        if share.is_some_and(|share| !self.owners.take(share)) {
+            return Err(EDQUOT);
+        }
+        if self.take(len) {
+            return Ok(());
+        }
+        if let Some(share) = share {
+            self.owners.give_back(share);
+        }
+        Err(ENOSPC)
+    }
+
+    /// What the card has of each owner.
+    pub(crate) fn owners(&self) -> &Accounts {
+        &self.owners
     }
 
     /// Takes buffers for data of so many bytes each, of connections that take no flow.

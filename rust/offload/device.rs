@@ -6,6 +6,7 @@ use super::{
     acl::Order,
     credits::Credits,
     flows::Listing,
+    owners::Share,
     rules::Published,
     splice::pairs::Pairs, //
 };
@@ -60,9 +61,16 @@ pub(crate) trait OffloadDevice: Send + Sync {
     /// What may be handed over to it.
     fn credits(&self) -> &Credits;
 
-    /// Hands a connection over, with a template that has `len` bytes of data, and takes the credits (process context).
-    /// In failure the card knows nothing of it: `ENOSPC` for want of credits, `ENETDOWN` when its link is down.
-    fn hand_over(&self, template: SkBuff, message: &HandOver, len: usize) -> Result;
+    /// Hands a connection over, with a template that has `len` bytes of data, and takes the credits, and one
+    /// of `share` (process context). In failure the card knows nothing of it: `ENOSPC` for want of credits,
+    /// `EDQUOT` when the share is used up, `ENETDOWN` when its link is down.
+    fn hand_over(
+        &self,
+        template: SkBuff,
+        message: &HandOver,
+        len: usize,
+        share: Option<Share>,
+    ) -> Result;
 
     /// The pairs that it relays.
     fn pairs(&self) -> &Worker<Pairs>;

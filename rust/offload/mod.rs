@@ -8,8 +8,8 @@
 //!   want; [`listen_table`]: listeners of the same ports that do not ask; [`demux`]: which listener
 //!   gets a SYN; [`rules`]: what cards have for them; [`keys`]: the keys of cookies; [`accept`]:
 //!   connections that a card has set up; [`teardown`]: connections that a card ends; [`late`]: what
-//!   is still on its way of those; [`credits`]: how many a card takes; [`forecast`]: which are
-//!   about to end; [`ack`]: whose acknowledgements may wait for answers; [`splice`]: connections
+//!   is still on its way of those; [`credits`]: how many a card takes; [`owners`]: how many of a
+//!   namespace; [`forecast`]: which are about to end; [`ack`]: whose acknowledgements may wait for answers; [`splice`]: connections
 //!   that a card relays; [`policy`]: what listeners get that do not ask; [`netns`]: what each
 //!   namespace has set; [`acl`]: frames that a card drops; [`counters`]: what is counted.
 //!
@@ -32,6 +32,7 @@ pub(crate) mod late;
 pub(crate) mod listen;
 mod listen_table;
 pub(crate) mod netns;
+pub(crate) mod owners;
 pub(crate) mod policy;
 pub(crate) mod rules;
 pub(crate) mod socket;

@@ -41,6 +41,10 @@ use super::{
         Counts,
         View, //
     },
+    owners::{
+        Number,
+        Share, //
+    },
     policy::Rules,
     socket::flag, //
 };
@@ -51,12 +55,13 @@ const UNLIMITED: u32 = u32::MAX;
 const OFFLOADS: usize = 0;
 const QUOTA_LISTENERS: usize = 1;
 const QUOTA_PAIRS: usize = 2;
-const SPLICE_IDLE: usize = 3;
-const TEARDOWN_HOLD_US: usize = 4;
-const TEARDOWN_MAX_BYTES: usize = 5;
-const TEARDOWN_TIME_WAIT: usize = 6;
-const UNPRIVILEGED: usize = 7;
-const COUNT: usize = 8;
+const QUOTA_TEARDOWN: usize = 3;
+const SPLICE_IDLE: usize = 4;
+const TEARDOWN_HOLD_US: usize = 5;
+const TEARDOWN_MAX_BYTES: usize = 6;
+const TEARDOWN_TIME_WAIT: usize = 7;
+const UNPRIVILEGED: usize = 8;
+const COUNT: usize = 9;
 
 const fn setting(name: &'static CStr, default: u32, min: u32, max: u32) -> Setting {
     Setting {
@@ -80,6 +85,7 @@ static SETTINGS: [Setting; COUNT] = [
     setting(c"offloads", flag::KINDS, 0, flag::KINDS),
     quota(c"quota_listeners"),
     quota(c"quota_pairs"),
+    quota(c"quota_teardown"),
     setting(c"splice_idle", 0, 0, MAX_MS / 1000),
     setting(c"teardown_hold_us", 250, 0, 10_000),
     setting(c"teardown_max_bytes", 65_535, 0, 65_535),
@@ -108,6 +114,8 @@ pub(crate) struct Netns {
     values: [Atomic<u32>; COUNT],
     /// By [`Quota`].
     used: [Atomic<u32>; 2],
+    /// Whose connections are those that cards end, once they are limited.
+    owner: Number,
     /// It is the initial namespace, which sees the counters of the host.
     is_initial: bool,
     /// Counters of any other namespace.
@@ -133,6 +141,7 @@ impl NetSettings<COUNT> for Netns {
                 policy <- new_mutex!(Rules::new()),
                 values: core::array::from_fn(|index| Atomic::new(value(index))),
                 used: [const { Atomic::new(0) }; 2],
+                owner: Number::new(),
                 is_initial: initial.is_none(),
                 counts: Counts::new(),
             }),
@@ -237,6 +246,15 @@ impl Netns {
     /// Whether applications may ask that may not administer the namespace.
     pub(super) fn is_open_to_all(&self) -> bool {
         self.get(UNPRIVILEGED) != 0
+    }
+
+    /// What the namespace may have with cards of connections that they end; `None` without a limit. `EDQUOT` when
+    /// too many namespaces have limits.
+    pub(super) fn share(&self) -> Result<Option<Share>> {
+        match self.get(QUOTA_TEARDOWN) {
+            UNLIMITED => Ok(None),
+            most => self.owner.share(most).map(Some).ok_or(EDQUOT),
+        }
     }
 
     /// Takes a place for one more of `what`. `None` when the quota is used up.

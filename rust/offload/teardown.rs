@@ -15,6 +15,7 @@ use super::{
     },
     device,
     late,
+    owners::Share,
     socket::Options,
     watermark, //
 };
@@ -90,14 +91,20 @@ fn try_hand_over(sk: &Locked<'_>, options: &Options) -> Result<(), Counter> {
         _ if !credits.has(len) => return Err(Counter::teardown_no_credit),
         _ => {}
     }
+    let share = options.netns().share();
+    let share = share.map_err(|_| Counter::teardown_quota)?;
+    if share.is_some_and(|share| !credits.owners().is_on() || share.is_used_up()) {
+        return Err(Counter::teardown_quota);
+    }
     let admitted = credits.admits();
     watermark::tell_later(card.pairs());
     if !admitted {
         return Err(Counter::teardown_watermark);
     }
     let (frame, tracked) = closing.frame(METADATA, 0).map_err(reason)?;
-    card.hand_over(frame, &message(&closing, options), len)
+    card.hand_over(frame, &message(&closing, options, share), len, share)
         .map_err(|err| match err {
+            EDQUOT => Counter::teardown_quota,
             ENOSPC => Counter::teardown_no_credit,
             ENETDOWN => Counter::teardown_link_down,
             _ => Counter::teardown_no_room,
@@ -114,8 +121,9 @@ fn try_hand_over(sk: &Locked<'_>, options: &Options) -> Result<(), Counter> {
     Ok(())
 }
 
-fn message(closing: &Closing<'_>, options: &Options) -> HandOver {
+fn message(closing: &Closing<'_>, options: &Options, share: Option<Share>) -> HandOver {
     let on = |set, bit| if set { bit } else { 0 };
+    let [_, _, a, b, c, d, e, f] = closing.key.to_be_bytes();
     HandOver {
         version: HandOver::VERSION,
         flags: on(closing.peer_fin, hand_over::PEER_FIN)
@@ -128,7 +136,8 @@ fn message(closing: &Closing<'_>, options: &Options) -> HandOver {
         retries: closing.retries,
         mss: closing.mss.into(),
         rto_max: closing.rto_max.into(),
-        cookie: closing.key.into(),
+        owner: share.map_or(0, Share::owner).into(),
+        cookie: [a, b, c, d, e, f],
         snd_nxt: closing.snd_nxt.into(),
         snd_wnd: closing.snd_wnd.into(),
         snd_wl1: closing.snd_wl1.into(),

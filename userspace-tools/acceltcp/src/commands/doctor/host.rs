@@ -94,6 +94,9 @@ fn unusual(name: &str, value: &str) -> Option<&'static str> {
         ("quota_pairs", Some(0)) => {
             Some("no connections of this network namespace are spliced; 4294967295 is no limit")
         }
+        ("quota_teardown", Some(0)) => {
+            Some("no connection of this network namespace is ended by a card; 4294967295 is no limit")
+        }
         ("unprivileged", Some(0)) => {
             Some("applications need CAP_NET_ADMIN to ask for offloads; rules of the policy serve all")
         }

@@ -203,6 +203,12 @@ fn settings_of_the_host() {
             "4294967295 is no limit",
         ),
         (
+            "proc/sys/net/acceltcp/quota_teardown",
+            "0",
+            Level::Warn,
+            "ended by a card",
+        ),
+        (
             "proc/sys/net/acceltcp/unprivileged",
             "0",
             Level::Warn,

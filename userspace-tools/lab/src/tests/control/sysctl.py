@@ -18,6 +18,7 @@ SETTINGS = {
     "offloads": (7, 0, 7),
     "quota_listeners": (MANY, 0, MANY),
     "quota_pairs": (MANY, 0, MANY),
+    "quota_teardown": (MANY, 0, MANY),
     "splice_idle": (0, 0, 604_800),
     "teardown_hold_us": (250, 0, 10_000),
     "teardown_max_bytes": (65_535, 0, 65_535),
@@ -248,7 +249,7 @@ def container():
         equal(read("quota_pairs"), 3, "inherited")
         write("teardown_time_wait", 30)
         equal(read("teardown_time_wait"), 30, "its own")
-        for quota in ("quota_pairs", "quota_listeners"):
+        for quota in ("quota_pairs", "quota_listeners", "quota_teardown"):
             for value in (0, 3, MANY):
                 refused(lambda: write(quota, value), errno.EPERM, f"{quota} = {value}")
         equal(read("quota_pairs"), 3, "as it was")
