@@ -7,6 +7,7 @@ mod acl_tc;
 mod flows;
 mod fuzz;
 pub(super) mod policy;
+mod quota;
 mod reload;
 mod trace;
 mod watermarks;
@@ -158,6 +159,12 @@ pub(super) fn tests() -> Vec<LabTest> {
             "the same for 20 minutes, with other seeds",
             20 * 60 * 12,
             fuzz::long,
+        ),
+        case(
+            "quota",
+            "connections beyond the quota of their namespace are ended by the host, until others have ended",
+            300,
+            quota::teardown,
         ),
         LabTest::ours(
             format!("{LONG}control-flows"),
