@@ -134,7 +134,7 @@ impl Connecting {
         }
     }
 
-    /// Whether the host has sent a SYN to the peer of `tuple` within [`LIFE`]; `tuple` is that of
+    /// Whether the host has sent a SYN to the peer of `tuple` within the last 132 s; `tuple` is that of
     /// frames from the peer.
     pub fn has(&self, memory: &[AtomicU64], now: Instant, tuple: &Tuple) -> bool {
         if !self.used.load(Ordering::Relaxed) {

@@ -2,10 +2,12 @@
 
 //! The card says whose connections have ended.
 
+#[path = "common/closing.rs"]
+mod closing;
 mod common;
 
 use acceltcp_abi::cmd::attach;
-use common::closing::{Ending, Host};
+use closing::{Ending, Host};
 use common::SMALL;
 use nicstack::stats::Counter;
 

@@ -98,6 +98,8 @@ impl Owners {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
     use std::vec::Vec;
 

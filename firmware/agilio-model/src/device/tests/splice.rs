@@ -126,6 +126,7 @@ fn told(guest: &mut Guest, place: u32) -> SpliceEvent {
         handshake: true,
         credits: true,
         splice: true,
+        owners: true,
     };
     RxMeta::parse_with(meta, all).unwrap().splice.unwrap()
 }
