@@ -57,14 +57,13 @@ void acceltcp_unwatch_listen(acceltcp_listens_t func)
 }
 
 /*
- * Takes a reference to applications' listening sockets of @net, or of all if that
- * is NULL. Returns how many there are, which may be more than there was @room
- * for. All namespaces share the table.
+ * Calls @visit for all listening sockets, with the lock of their bucket. All
+ * namespaces share the table. Process context; may sleep in between.
  */
-u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room)
+static void acceltcp_for_each_listener(void (*visit)(struct sock *sk, void *arg),
+				       void *arg)
 {
 	struct inet_hashinfo *hashinfo = init_net.ipv4.tcp_death_row.hashinfo;
-	u32 found = 0;
 	u32 slot;
 
 	for (slot = 0; slot <= hashinfo->lhash2_mask; slot++) {
@@ -75,21 +74,72 @@ u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room)
 		if (hlist_nulls_empty(&bucket->nulls_head))
 			continue;
 		spin_lock(&bucket->lock);
-		sk_nulls_for_each(sk, node, &bucket->nulls_head) {
-			if (!acceltcp_is_applications(sk) ||
-			    (net && !net_eq(sock_net(sk), net)))
-				continue;
-			if (found < room) {
-				if (!refcount_inc_not_zero(&sk->sk_refcnt))
-					continue;
-				to[found] = sk;
-			}
-			found++;
-		}
+		sk_nulls_for_each(sk, node, &bucket->nulls_head)
+			visit(sk, arg);
 		spin_unlock(&bucket->lock);
 		cond_resched();
 	}
-	return found;
+}
+
+struct acceltcp_holding {
+	const struct net *net;
+	struct sock **to;
+	u32 room;
+	u32 found;
+};
+
+static void acceltcp_hold_listener(struct sock *sk, void *arg)
+{
+	struct acceltcp_holding *all = arg;
+
+	if (!acceltcp_is_applications(sk) ||
+	    (all->net && !net_eq(sock_net(sk), all->net)))
+		return;
+	if (all->found < all->room) {
+		if (!refcount_inc_not_zero(&sk->sk_refcnt))
+			return;
+		all->to[all->found] = sk;
+	}
+	all->found++;
+}
+
+/*
+ * Takes a reference to applications' listening sockets of @net, or of all if that
+ * is NULL. Returns how many there are, which may be more than there was @room
+ * for.
+ */
+u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room)
+{
+	struct acceltcp_holding all = { .net = net, .to = to, .room = room };
+
+	acceltcp_for_each_listener(acceltcp_hold_listener, &all);
+	return all.found;
+}
+
+struct acceltcp_dump {
+	const u64 *ports;
+	struct acceltcp_listen_entry *to;
+	u32 room;
+	u32 found;
+};
+
+static void acceltcp_dump_listener(struct sock *sk, void *arg)
+{
+	struct acceltcp_dump *dump = arg;
+	u16 port = inet_sk(sk)->inet_num;
+	struct acceltcp_listen_entry *to;
+
+	if (!(dump->ports[port / 64] & BIT_ULL(port % 64)))
+		return;
+	if (dump->found < dump->room) {
+		to = &dump->to[dump->found];
+		acceltcp_listener_read(sk, &to->info);
+		to->sk = sk;
+		to->group = rcu_access_pointer(sk->sk_reuseport_cb);
+		to->net = sock_net(sk);
+		to->mptcp = sk_is_mptcp(sk);
+	}
+	dump->found++;
 }
 
 /*
@@ -102,37 +152,10 @@ u32 acceltcp_listeners(const struct net *net, struct sock **to, u32 room)
 u32 acceltcp_dump_listeners(const u64 *ports,
 			    struct acceltcp_listen_entry *to, u32 room)
 {
-	struct inet_hashinfo *hashinfo = init_net.ipv4.tcp_death_row.hashinfo;
-	u32 found = 0;
-	u32 slot;
+	struct acceltcp_dump dump = { .ports = ports, .to = to, .room = room };
 
-	for (slot = 0; slot <= hashinfo->lhash2_mask; slot++) {
-		struct inet_listen_hashbucket *bucket = &hashinfo->lhash2[slot];
-		struct hlist_nulls_node *node;
-		struct sock *sk;
-
-		if (hlist_nulls_empty(&bucket->nulls_head))
-			continue;
-		spin_lock(&bucket->lock);
-		sk_nulls_for_each(sk, node, &bucket->nulls_head) {
-			u16 port = inet_sk(sk)->inet_num;
-
-			if (!(ports[port / 64] & BIT_ULL(port % 64)))
-				continue;
-			if (found < room) {
-				acceltcp_listener_read(sk, &to[found].info);
-				to[found].sk = sk;
-				to[found].group =
-					rcu_access_pointer(sk->sk_reuseport_cb);
-				to[found].net = sock_net(sk);
-				to[found].mptcp = sk_is_mptcp(sk);
-			}
-			found++;
-		}
-		spin_unlock(&bucket->lock);
-		cond_resched();
-	}
-	return found;
+	acceltcp_for_each_listener(acceltcp_dump_listener, &dump);
+	return dump.found;
 }
 
 /* As the initial user namespace numbers it. */
@@ -157,8 +180,9 @@ int acceltcp_sk_cgroup_path(const struct sock *sk, char *to, size_t room)
 {
 	struct cgroup *cgroup = sock_cgroup_ptr((struct sock_cgroup_data *)
 						&sk->sk_cgrp_data);
+	int err = acceltcp_cgroup_path(cgroup, to, room);
 
-	return acceltcp_cgroup_path(cgroup, to, room);
+	return err == -E2BIG ? 0 : err;
 }
 
 /* The same of the root of the caller's cgroup namespace. */

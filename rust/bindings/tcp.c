@@ -175,8 +175,8 @@ void acceltcp_lock_sock(struct sock *sk)
 }
 
 /*
- * What lock_sock() does, but for the wait. False if somebody has @sk locked: it may
- * be a user, for as long as that user likes. Undone by release_sock().
+ * lock_sock() without waiting. Returns false if @sk is locked, which may be by a
+ * user, for as long as that user likes. Undone by release_sock().
  *
  * Context: process.
  */

@@ -97,7 +97,7 @@ impl Namespace {
         Ok(Self { root })
     }
 
-    /// What those in it call `path`, with NUL: as the kernel does, what is not below the root begins with `/..`.
+    /// The name of `path` in this namespace, with NUL. As in the kernel, that of a path outside the root begins with `/..`.
     pub(crate) fn name(&self, path: &Path) -> Result<KVec<u8>> {
         let mut name = KVec::with_capacity(ROOM, GFP_KERNEL)?;
         let mut own = components(&self.root).peekable();
@@ -119,8 +119,8 @@ impl Namespace {
         Ok(name)
     }
 
-    /// Whether those in it have no cgroup at `path` (process context; this is the namespace of the calling process). Of what is
-    /// not below the root they cannot know.
+    /// Whether this namespace, which must be that of the calling process, has no cgroup at `path` (process context). False
+    /// for a path outside the root, which cannot be looked up.
     pub(crate) fn lacks(&self, path: &Path) -> Result<bool> {
         let name = self.name(path)?;
         if name.starts_with(b"/../") || &*name == b"/..\0" {

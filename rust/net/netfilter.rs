@@ -107,7 +107,7 @@ impl<'a> Incoming<'a> {
     /// The namespace that receives the frame.
     pub(crate) fn namespace(&self) -> Net<'a> {
         // SAFETY: `net` is that of the hook's state, hence not null, and alive for `'a` by the type
-        // invariant. `Exit`, a `pre_exit` operation, waits for frames within the hooks.
+        // invariant. `'a` lies in the hook's RCU read section, which began before `Exit::pre_exit()` unregistered the hook.
         unsafe { Net::from_raw(NonNull::new_unchecked(self.net.as_raw().cast_mut())) }
     }
 
@@ -359,8 +359,8 @@ unsafe extern "C" fn callback<H: LocalIn>(
         Verdict::Accept => bindings::NF_ACCEPT,
         Verdict::Drop => bindings::NF_DROP,
         Verdict::Steal => {
-            // SAFETY: The namespace of the hook, not null. `Exit`, a `pre_exit` operation, waits for
-            // frames within the hooks, so that it stays during the call.
+            // SAFETY: The namespace of the hook, not null. The call lies in the hook's RCU read section, which began before
+            // `Exit::pre_exit()` unregistered the hook: the namespace core waits for it.
             let net = unsafe { Net::from_raw(NonNull::new_unchecked(net)) };
             H::stolen(ManuallyDrop::into_inner(skb), net);
             bindings::NF_STOLEN

@@ -28,6 +28,9 @@ const MOST_MS: u32 = 512;
 pub(crate) trait Attempt: Send + 'static {
     /// Tries it (process context); false when it is to be tried again. Must not wait for a lock that a user can hold.
     fn attempt(&self) -> bool;
+
+    /// Whether `other` is the same thing, which need not be tried twice.
+    fn is_same(&self, other: &Self) -> bool;
 }
 
 struct Parked<T> {
@@ -73,7 +76,8 @@ impl<T: Attempt> Retry<T> {
         )
     }
 
-    /// Has `what` tried soon, and then ever more seldom (process context).
+    /// Has `what` tried soon, and then ever more seldom (process context). Each thing is kept once, whatever a user does to
+    /// have it put here again and again.
     ///
     /// # Errors
     ///
@@ -81,7 +85,10 @@ impl<T: Attempt> Retry<T> {
     pub(crate) fn put(&self, what: T) -> Result {
         let mut parked = self.parked.lock();
         let soon = parked.next.is_empty() || parked.delay != FIRST_MS;
-        parked.next.push(what, GFP_KERNEL)?;
+        let lists = [&parked.next, &parked.tried];
+        if !lists.into_iter().flatten().any(|one| one.is_same(&what)) {
+            parked.next.push(what, GFP_KERNEL)?;
+        }
         parked.delay = FIRST_MS;
         // Not whenever something is put: an attempt that is due would be put off for ever.
         if soon {
@@ -179,6 +186,10 @@ mod tests {
             self.0.store(left.saturating_sub(1), Relaxed);
             left == 0
         }
+
+        fn is_same(&self, other: &Self) -> bool {
+            Arc::ptr_eq(&self.0, &other.0)
+        }
     }
 
     #[test]
@@ -196,6 +207,20 @@ mod tests {
         }
         retry.halt();
         assert_eq!(retry.parked.lock().delay, 1 << 6);
+        Ok(())
+    }
+
+    #[test]
+    fn each_thing_is_kept_once() -> Result {
+        let retry = Retry::new()?;
+        let count = Arc::new(Atomic::new(u32::MAX), GFP_KERNEL)?;
+        for _ in 0..100 {
+            retry.put(Fails(count.clone()))?;
+        }
+        retry.halt();
+        let parked = retry.parked.lock();
+        // Another one may have come while the first was being tried.
+        assert!((1..=2).contains(&(parked.next.len() + parked.tried.len())));
         Ok(())
     }
 

@@ -201,6 +201,7 @@ const HOST_ONLY: &[Counter] = &[
     Counter::rules_added,
     Counter::rules_removed,
     Counter::rules_replaced,
+    Counter::rules_to_host,
     Counter::rules_table_full,
     Counter::rules_failed,
     Counter::keys_rotated,

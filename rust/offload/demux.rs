@@ -8,7 +8,8 @@
 //! the search ends at the first `SO_REUSEPORT` group whose score exceeds those before it. Which
 //! member of a group gets a SYN depends on the packet. So the device answers for a group if one
 //! member asks, with options that all members support, unless a member cannot take a handshake
-//! (multipath TCP), and the member that the lookup chooses for the ACK gets the connection. `BPF_SK_LOOKUP` programs run for the ACK only.
+//! (multipath TCP), and the member that the lookup chooses for the ACK gets the connection.
+//! `BPF_SK_LOOKUP` programs run for the ACK only.
 
 use super::{
     listen_table::{

@@ -9,8 +9,8 @@
 //!   gets a SYN; [`rules`]: what cards have for them; [`keys`]: the keys of cookies; [`accept`]:
 //!   connections that a card has set up; [`teardown`]: connections that a card ends; [`late`]: what
 //!   is still on its way of those; [`credits`]: how many a card takes; [`owners`]: how many of a
-//!   namespace; [`forecast`]: which are about to end; [`ack`]: whose acknowledgements may wait for answers; [`splice`]: connections
-//!   that a card relays; [`policy`]: what listeners get that do not ask; [`netns`]: what each
+//!   namespace; [`forecast`]: which are about to end; [`ack`]: whose acknowledgements may wait for
+//!   answers; [`splice`]: connections that a card relays; [`policy`]: what listeners get that do not ask; [`netns`]: what each
 //!   namespace has set; [`acl`]: frames that a card drops; [`counters`]: what is counted.
 //!
 //! Lock order: the device's own locks, then a pair's ([`splice`]), then a socket's, then the rules

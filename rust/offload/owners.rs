@@ -190,9 +190,20 @@ impl Accounts {
     /// The card has not got the connection that was taken last.
     pub(super) fn give_back(&self, share: Share) {
         let place = usize::from(share.owner);
-        if let (Some(account), Some(owner)) = (self.of.get(place), OWNED.get(place)) {
-            account.outstanding.fetch_sub(1, Full);
-            owner.used.fetch_sub(1, Full);
+        let (Some(account), Some(owner)) = (self.of.get(place), OWNED.get(place)) else {
+            return;
+        };
+        // Not if the card was lost meanwhile: then it is back already.
+        loop {
+            let outstanding = account.outstanding.load(Relaxed);
+            if outstanding == 0 {
+                return;
+            }
+            let less = outstanding - 1;
+            if account.outstanding.cmpxchg(outstanding, less, Full).is_ok() {
+                owner.used.fetch_sub(1, Full);
+                return;
+            }
         }
     }
 
@@ -243,6 +254,10 @@ mod tests {
             assert!(with(|other| assert!(!other.take(share))).is_ok());
             card.give_back(share);
             assert!(card.take(share));
+            // What a lost card had is not given back a second time.
+            card.start(true);
+            card.give_back(share);
+            assert!(card.take(share) && card.take(share) && !card.take(share));
             // Nothing comes back that was not given.
             assert!(!card.returned(share.owner(), 3) && !card.returned(share.owner(), u32::MAX));
             assert!(!card.returned(OWNERS as u16, 0));

@@ -40,8 +40,8 @@
 //!
 //! A host that limits whose connections the card ends gives them numbers ([`HandOver::owner`]), and the card counts for ever,
 //! for each number, the flows that have ended ([`OwnerCredits`]). So the host needs no memory for each connection.
-//! TIME-WAIT does not count, as it takes no flow. The card tells of the numbers that have changed behind its notices of credits; what
-//! does not get through is told again. It needs [`super::tlv::features::OWNERS`] and [`super::cmd::attach::OWNERS_META`].
+//! TIME-WAIT does not count, as it takes no flow. After a credit notice the card sends the counts that have changed, and repeats
+//! those that were not delivered. It needs [`super::tlv::features::OWNERS`] and [`super::cmd::attach::OWNERS_META`].
 
 use zerocopy::big_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -74,7 +74,7 @@ pub struct HandOver {
     pub mss: U16,
     /// Longest retransmission timeout, with back-off, in hundredths of a second; at most 12,000, which is also meant by 0.
     pub rto_max: U16,
-    /// Whose connection it is, below [`OWNERS`]; 0 for nobody's. Not looked at if the driver does not ask for
+    /// Number of the connection's owner, below [`OWNERS`]; 0 for none. Ignored unless the driver asks for
     /// [`OwnerCredits`].
     pub owner: U16,
     /// The host's name for the connection; not looked at.

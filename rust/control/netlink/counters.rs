@@ -29,7 +29,7 @@ pub(super) fn reset(request: &Request<'_>) -> Result {
 }
 
 pub(super) fn dump(request: &Request<'_>, page: &mut Page<'_>) -> Result {
-    // Only who may administer the namespace has cards asked: others are told what the host knows.
+    // Cards are queried only for callers that may administer the namespace; others get the host's counters.
     let cards = match (
         request.may_administer(),
         request.u32(uapi::ACCELTCP_A_COUNTER_IFINDEX),

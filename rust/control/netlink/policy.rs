@@ -107,7 +107,7 @@ fn too_many(request: &Request<'_>, err: Error) -> Error {
     }
 }
 
-/// Reads what a rule says. What is wrong with it is told in words.
+/// Reads a rule. On error, returns the errno and a message for the caller.
 fn read(
     request: &Request<'_>,
     said: &impl Attributes,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Messages: what is answered, and what those that listen are told.
+//! Messages: replies and notifications.
 
 use crate::{
     bindings,

@@ -133,7 +133,7 @@ impl<'a> Request<'a> {
         known.then_some(found)
     }
 
-    /// Says to the caller what is wrong, and returns `error`.
+    /// Sets the error message for the caller, and returns `error`.
     pub(crate) fn refuse(&self, error: Error, text: &'static CStr) -> Error {
         // SAFETY: By the type invariant; the text is static, and the module stays until the caller has it.
         unsafe { bindings::acceltcp_nl_explain(self.info.as_ptr(), text.as_char_ptr()) };
@@ -198,7 +198,7 @@ pub(crate) struct Nest<'a> {
 }
 
 impl Nest<'_> {
-    /// Says to the caller what is wrong, and that it is with this nest, and returns `error`.
+    /// Sets the error message for the caller and the place of this nest, and returns `error`.
     pub(crate) fn refuse(&self, error: Error, text: &'static CStr) -> Error {
         let error = self.request.refuse(error, text);
         // SAFETY: `info` is valid by the invariant of [`Request`]; the attribute is within the caller's message.

@@ -2,10 +2,11 @@
 
 //! The policy: what listening sockets get whose applications ask for nothing.
 //!
-//! A tracepoint says that a socket is about to listen, and a worker looks at it; a change of the rules has the worker look at all
-//! sockets of the namespace. It waits for none that a user has locked, but comes back to it. A socket that the application has given the ULP itself is
-//! never touched. Rules name devices and cgroups that may not be there: what such a name means is found out whenever a socket is
-//! looked at, and when devices come or are renamed. Each namespace has rules of its own ([`Netns::policy`]), and none waits for another one's.
+//! A tracepoint says that a socket is about to listen, and a worker looks at it; a change of the rules has the worker look
+//! at all sockets of the namespace. It waits for none that a user has locked, but comes back to it. A socket that the
+//! application has given the ULP itself is never touched. Rules name devices and cgroups that need not exist: names are
+//! resolved whenever a socket is looked at, and when devices come or are renamed. Each namespace has rules of its own
+//! ([`Netns::policy`]), and none waits for those of another.
 //!
 //! Locks: a socket's, then the rules of its namespace; [`QUEUE`] is innermost.
 
@@ -227,10 +228,12 @@ fn look_at_all(netns: &Arc<Netns>) {
 fn look_later(netns: &Arc<Netns>) -> Option<Arc<Worker<Look>>> {
     let worker = {
         let mut queue = QUEUE.lock();
+        // Without a worker nobody would take it out again.
+        let worker = queue.worker.clone()?;
         if queue.nets.push(netns.clone(), GFP_ATOMIC).is_err() {
             queue.all = true;
         }
-        queue.worker.clone()?
+        worker
     };
     worker.queue();
     Some(worker)
@@ -329,6 +332,10 @@ struct Parked {
 impl Attempt for Parked {
     fn attempt(&self) -> bool {
         look(&self.sk, self.new)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.sk.get().id() == other.sk.get().id()
     }
 }
 

@@ -22,6 +22,10 @@ impl Attempt for Arc<Pair> {
     fn attempt(&self) -> bool {
         self.wake()
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
+    }
 }
 
 global! {

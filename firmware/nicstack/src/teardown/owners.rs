@@ -9,7 +9,7 @@
 use acceltcp_abi::teardown::{OwnerCredits, OWNERS};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-/// Most owners that are told of at once: notices take descriptors of the host's ring.
+/// Maximum number of notices at once: each takes a descriptor of the host's ring.
 const MOST: usize = 32;
 
 /// Flows that have ended, by their owners.

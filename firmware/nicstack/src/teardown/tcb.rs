@@ -109,7 +109,7 @@ pub struct Tcb {
     pub deadline: u32,
     /// When a challenge was sent last.
     pub challenge: u32,
-    /// Whose connection it is; 0 for nobody's.
+    /// Number of the connection's owner; 0 for none.
     pub owner: u16,
     /// Fills the word.
     reserved: u16,
