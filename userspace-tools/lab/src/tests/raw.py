@@ -80,7 +80,7 @@ class Client:
             return None
         return tcp if tcp[:4] == self.ports[2:] + self.ports[:2] else None
 
-    def receive(self, good, seconds=60):
+    def receive(self, good, seconds=20):
         """The first segment to this client for which `good` holds: its flags, seq, ack and data."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -96,6 +96,18 @@ class Client:
             if good(flags, seq, ack, tcp[offset >> 4 << 2:]):
                 return flags, seq, ack, tcp[offset >> 4 << 2:]
         raise RuntimeError("waited in vain for a segment")
+
+    def exchange(self, send, good):
+        """Sends a segment until it is answered, as any peer does: the host drops one when the connection that it is to
+        replace is in use (`setup_busy`), and a busy machine now and then."""
+        for _ in range(11):
+            send()
+            try:
+                return self.receive(good, seconds=5)
+            except RuntimeError:
+                pass
+        send()
+        return self.receive(good, seconds=5)
 
 
 def syn(name, again=False, behind=None, **args):
@@ -132,9 +144,8 @@ def skip(name, count):
 def echo(name, text):
     """Sends bytes, and waits until they come back."""
     client = clients[name]
-    data(name, text)
     back = text.encode()
-    client.receive(lambda f, s, a, d: not f & RST and s == client.ack and d == back)
+    client.exchange(lambda: data(name, text), lambda f, s, a, d: not f & RST and s == client.ack and d == back)
     client.seq = client.seq + len(back) & 0xFFFFFFFF
     client.ack = client.ack + len(back) & 0xFFFFFFFF
 
@@ -200,9 +211,9 @@ def answer_probe(name, seconds):
 def finish(name):
     """Sends FIN, and waits for its acknowledgement."""
     client = clients[name]
-    client.send(FIN | ACK)
-    client.seq = client.seq + 1 & 0xFFFFFFFF
-    client.receive(lambda f, s, a, d: f & ACK and a == client.seq)
+    behind = client.seq + 1 & 0xFFFFFFFF
+    client.exchange(lambda: client.send(FIN | ACK), lambda f, s, a, d: f & ACK and a == behind)
+    client.seq = behind
 
 
 def reset(name, offset=0):
